@@ -89,12 +89,15 @@ func readBeside(root *os.Root, name string) ([]byte, error) {
 func (t *Tensor) resolve(file []byte) error {
 	e := t.External
 	size := int64(len(file))
+	if e.Offset > size {
+		return t.fail("byte %d is beyond the end of file %q of %d bytes", e.Offset, e.Location, size)
+	}
 	length := e.Length
 	if length < 0 {
 		length = size - e.Offset
 	}
-	if e.Offset > size || length < 0 || length > size-e.Offset {
-		return t.fail("bytes %d+%d are outside file %q of %d bytes", e.Offset, length, e.Location, size)
+	if length > size-e.Offset {
+		return t.fail("%d bytes from byte %d are beyond the end of file %q of %d bytes", length, e.Offset, e.Location, size)
 	}
 	t.Raw = file[e.Offset : e.Offset+length : e.Offset+length]
 	return nil

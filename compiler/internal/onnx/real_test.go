@@ -130,3 +130,26 @@ func TestMobileNet(t *testing.T) {
 		t.Errorf("%d weights", weights)
 	}
 }
+
+// realSeeds returns the small real models, for the fuzzer to start from.
+func realSeeds(f *testing.F) [][]byte {
+	dir := dataDir(f)
+	if dir == "" {
+		return nil
+	}
+	paths, err := filepath.Glob(filepath.Join(dir, "onnx/*/test_*/model.onnx"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	var seeds [][]byte
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(b) < 4096 {
+			seeds = append(seeds, b)
+		}
+	}
+	return seeds
+}
