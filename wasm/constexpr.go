@@ -32,3 +32,55 @@ func ConstF64(v float64) ConstExpr {
 func ConstV128(v [16]byte) ConstExpr {
 	return append(append(appendOp(nil, V128Const), v[:]...), byte(End))
 }
+
+// I32 gives the value of an expression that is one i32 constant, such as the address in an input_0
+// global.
+func (x ConstExpr) I32() (int32, bool) {
+	r := reader{b: x}
+	if r.byte("an instruction") != byte(I32Const) {
+		return 0, false
+	}
+	v := r.signed("a constant", 32)
+	if r.byte("end") != byte(End) || r.left() > 0 {
+		return 0, false
+	}
+	return int32(v), r.ok()
+}
+
+// constExpr reads a constant expression. Globals in it must be immutable and stand before; functions
+// must exist.
+func (d *decoder) constExpr(r *reader) ConstExpr {
+	if !r.ok() {
+		return nil
+	}
+	start := r.pos
+	in := newInstrReader(reader{b: r.b, pos: r.pos, base: r.base, section: r.section})
+	for in.ok() && len(in.open) > 0 {
+		i, ok := in.next()
+		if !ok {
+			break
+		}
+		switch i.Op {
+		case I32Const, I64Const, F32Const, F64Const, V128Const, RefNull, End,
+			I32Add, I32Sub, I32Mul, I64Add, I64Sub, I64Mul:
+		case GlobalGet:
+			if i.Index >= d.globals {
+				in.failAt(i.Offset, "constant expression reads global %d of %d", i.Index, d.globals)
+			} else if d.mutable[i.Index] {
+				in.failAt(i.Offset, "constant expression reads mutable global %d", i.Index)
+			}
+		case RefFunc:
+			if i.Index >= d.funcs {
+				in.failAt(i.Offset, "constant expression refers to function %d of %d", i.Index, d.funcs)
+			}
+		default:
+			in.failAt(i.Offset, "%v is not allowed in a constant expression", i.Op)
+		}
+	}
+	if !in.ok() {
+		r.err = in.err
+		return nil
+	}
+	r.pos = in.pos
+	return ConstExpr(r.b[start:r.pos:r.pos])
+}

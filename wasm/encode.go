@@ -20,7 +20,7 @@ func (m *Module) Encode() []byte {
 	for i := range m.Customs {
 		size += 16 + len(m.Customs[i].Name) + len(m.Customs[i].Payload)
 	}
-	e.nameAt, e.namePayload = m.placeNames()
+	e.placeNames()
 	size += len(e.namePayload)
 	e.out = append(make([]byte, 0, size), header[:]...)
 
@@ -47,45 +47,46 @@ type encoder struct {
 	m           *Module
 	out         []byte
 	buf         []byte // payload of a small section, before its size is known
-	nameAt      int    // index in Customs of the name section, -1 if it is new
-	namePayload []byte // what the name section says now, nil to keep the payload in Customs
+	namesAt     int    // index in Customs of the name section to rewrite, -1 if there is none
+	namesNew    bool   // there is none and Names asks for one
+	namePayload []byte // what the name section says now
 }
 
 func (e *encoder) head(id SectionID, size int, width uint8) {
 	e.out = appendU32Wide(append(e.out, byte(id)), uint32(size), int(width))
 }
 
-// placeNames finds the custom section that holds the names, and its new payload if Names was changed.
-func (m *Module) placeNames() (at int, payload []byte) {
-	if m.Names == nil {
-		return -1, nil
+// placeNames finds out whether the name section is written anew, and where.
+func (e *encoder) placeNames() {
+	e.namesAt = -1
+	if e.m.Names == nil {
+		return
 	}
-	for i := range m.Customs {
-		if m.Customs[i].Name != nameSection {
+	for i := range e.m.Customs {
+		if e.m.Customs[i].Name != nameSection {
 			continue
 		}
-		if old, ok := parseNames(m.Customs[i].Payload); ok && old.equal(m.Names) {
-			return i, nil
+		if old := parseNames(e.m.Customs[i].Payload); old == nil || !old.equal(e.m.Names) {
+			e.namesAt, e.namePayload = i, e.m.Names.encode()
 		}
-		return i, m.Names.encode()
+		return
 	}
-	return -1, m.Names.encode()
+	e.namePayload = e.m.Names.encode()
+	e.namesNew = len(e.namePayload) > 0
 }
 
 // customs writes the custom sections behind section id.
 func (e *encoder) customs(id SectionID) {
-	if id == SectionData && e.nameAt < 0 && len(e.namePayload) > 0 {
+	if id == SectionData && e.namesNew {
 		e.custom(nameSection, e.namePayload, 0)
 	}
 	for i := range e.m.Customs {
-		c := &e.m.Customs[i]
-		if c.After != id {
-			continue
-		}
-		if payload := c.Payload; i == e.nameAt && e.namePayload != nil {
-			e.custom(c.Name, e.namePayload, 0)
-		} else {
-			e.custom(c.Name, payload, c.sizeWidth)
+		switch c := &e.m.Customs[i]; {
+		case c.After != id:
+		case i == e.namesAt:
+			e.custom(nameSection, e.namePayload, 0)
+		default:
+			e.custom(c.Name, c.Payload, c.sizeWidth)
 		}
 	}
 }

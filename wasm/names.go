@@ -2,8 +2,11 @@ package wasm
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 )
+
+const nameSection = "name"
 
 // Names is the name section. Lists are in the order of their indices, each index once.
 type Names struct {
@@ -124,4 +127,71 @@ func appendNameMap(b []byte, names []Name) []byte {
 		b = appendName(appendU32(b, n.Index), n.Name)
 	}
 	return b
+}
+
+func (n *Names) equal(o *Names) bool { return reflect.DeepEqual(n, o) }
+
+// parseNames reads the payload of a name section, nil if it is malformed. The specification lets no
+// name section spoil a module, so there is no error to report.
+func parseNames(payload []byte) *Names {
+	n := &Names{}
+	r := reader{b: payload}
+	for last := -1; r.ok() && r.left() > 0; {
+		id := r.byte("subsection")
+		if int(id) <= last {
+			return nil
+		}
+		last = int(id)
+		sub := reader{b: r.take(int(r.u32("size")), "subsection")}
+		if !r.ok() {
+			return nil
+		}
+		switch id {
+		case nameModule:
+			n.Module = sub.name("module name")
+		case nameFuncs:
+			n.Funcs = sub.nameMap()
+		case nameLocals:
+			n.Locals = sub.localNames()
+		default:
+			n.Rest = append(n.Rest, NameSubsection{id, sub.b})
+			sub.pos = len(sub.b)
+		}
+		if sub.end("names"); !sub.ok() {
+			return nil
+		}
+	}
+	if !r.ok() {
+		return nil
+	}
+	return n
+}
+
+// nameMap fails unless indices rise.
+func (r *reader) nameMap() []Name {
+	names := make([]Name, r.count("names", 2))
+	for i := range names {
+		names[i] = Name{r.u32("index"), r.name("name")}
+		if i > 0 && names[i].Index <= names[i-1].Index {
+			r.fail("index %d behind %d", names[i].Index, names[i-1].Index)
+		}
+		if !r.ok() {
+			return nil
+		}
+	}
+	return names
+}
+
+func (r *reader) localNames() []LocalNames {
+	list := make([]LocalNames, r.count("functions", 2))
+	for i := range list {
+		list[i] = LocalNames{r.u32("function"), r.nameMap()}
+		if i > 0 && list[i].Func <= list[i-1].Func {
+			r.fail("function %d behind %d", list[i].Func, list[i-1].Func)
+		}
+		if !r.ok() {
+			return nil
+		}
+	}
+	return list
 }
