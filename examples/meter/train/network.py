@@ -5,6 +5,8 @@ convolutions: so it holds Conv, Clip, Add, GlobalAveragePool, Flatten and Gemm a
 names can be read, and the same weights give the same bytes whichever exporter PyTorch has this year.
 """
 
+from collections import OrderedDict
+
 import numpy as np
 import onnx
 import torch
@@ -25,7 +27,7 @@ SPECS = {
     "v1": {"stem": 8, "blocks": [(2, 12, 1), (3, 20, 2), (3, 20, 1), (3, 32, 2), (3, 32, 1)], "head": 64},
     "v2": {
         "stem": 16,
-        "blocks": [(2, 16, 1), (4, 24, 2), (4, 24, 1), (4, 40, 2), (4, 40, 1), (3, 40, 1)],
+        "blocks": [(1, 16, 1), (3, 24, 2), (4, 24, 1), (4, 40, 2), (4, 40, 1), (4, 40, 1)],
         "head": 96,
     },
 }
@@ -52,18 +54,19 @@ class Conv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Inverted residual: expand (1×1), filter each channel (3×3), project (1×1, linear)."""
+    """Inverted residual: expand (1×1; not when expansion is 1), filter each channel (3×3), project (1×1, linear)."""
 
     def __init__(self, inputs, outputs, expansion, stride):
         super().__init__()
         inner = inputs * expansion
-        self.expand = Conv(inputs, inner)
-        self.depthwise = Conv(inner, inner, 3, stride, groups=inner)
-        self.project = Conv(inner, outputs, linear=True)
+        parts = {"expand": Conv(inputs, inner)} if expansion > 1 else {}
+        parts["depthwise"] = Conv(inner, inner, 3, stride, groups=inner)
+        parts["project"] = Conv(inner, outputs, linear=True)
+        self.parts = nn.Sequential(OrderedDict(parts))
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x):
-        y = self.project(self.depthwise(self.expand(x)))
+        y = self.parts(x)
         return x + y if self.residual else y
 
 
@@ -121,8 +124,8 @@ def to_onnx(model, version) -> onnx.ModelProto:
     x = w.conv("stem", model.stem, "image")
     for i, block in enumerate(model.blocks, 1):
         y = x
-        for part in ("expand", "depthwise", "project"):
-            y = w.conv(f"block{i}/{part}", getattr(block, part), y)
+        for part, layer in block.parts.named_children():
+            y = w.conv(f"block{i}/{part}", layer, y)
         x = w.node("Add", f"block{i}/add", [x, y]) if block.residual else y
     x = w.conv("head", model.head, x)
     x = w.node("GlobalAveragePool", "pool", [x])

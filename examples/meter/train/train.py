@@ -27,7 +27,7 @@ CACHE = HERE / ".cache"
 # hard: how bad light and camera are in training (see render.random_view). v1 knows easier pictures only.
 RECIPES = {
     "v1": {"seed": 101, "pictures": 3000, "crops": 2, "hard": 0.75, "epochs": 6, "batch": 64, "rate": 4e-3, "smooth": 0.0},
-    "v2": {"seed": 202, "pictures": 8000, "crops": 2, "hard": 1.05, "epochs": 10, "batch": 64, "rate": 4e-3, "smooth": 0.05},
+    "v2": {"seed": 202, "pictures": 6000, "crops": 2, "hard": 1.05, "epochs": 8, "batch": 64, "rate": 4e-3, "smooth": 0.05},
 }
 
 # Never used for training nor for choosing anything: meters, views and positions of their own seed.
