@@ -11,12 +11,17 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
+// runtimeConfig switches on what the engine has of the proposals in the opcode table.
+func runtimeConfig() wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().WithCoreFeatures(
+		api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesThreads)
+}
+
 // load compiles and instantiates a binary; a module that the engine refuses fails the test.
 func load(t testing.TB, bin []byte) api.Module {
 	t.Helper()
 	ctx := context.Background()
-	config := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesThreads)
-	rt := wazero.NewRuntimeWithConfig(ctx, config)
+	rt := wazero.NewRuntimeWithConfig(ctx, runtimeConfig())
 	t.Cleanup(func() { rt.Close(ctx) })
 	mod, err := rt.Instantiate(ctx, bin)
 	if err != nil {

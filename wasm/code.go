@@ -33,6 +33,7 @@ type Local uint32
 // Label is the target of a branch: the end of a block, or the top of a loop. It remembers its nesting
 // level, so it stays right however deep the branch stands.
 type Label struct {
+	code   *Code
 	level  int
 	serial uint32
 }
@@ -116,7 +117,7 @@ func (c *Code) Op(ops ...Op) *Code {
 	return c
 }
 
-// Raw appends bytes as they are, for instructions that have no method.
+// Raw appends bytes as they are, for instructions that have no method. Blocks opened by it count for no label.
 func (c *Code) Raw(b ...byte) *Code {
 	c.buf = append(c.buf, b...)
 	return c

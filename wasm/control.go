@@ -8,7 +8,7 @@ func (c *Code) enter(op Op, blockType byte) Label {
 	c.buf = append(c.buf, byte(op), blockType)
 	c.serial++
 	c.open = append(c.open, c.serial)
-	return Label{len(c.open) - 1, c.serial}
+	return Label{c, len(c.open) - 1, c.serial}
 }
 
 func (c *Code) leave() *Code {
@@ -84,7 +84,7 @@ func (c *Code) Range(i Local, from, to, step int32, body func()) *Code {
 }
 
 func (c *Code) depth(l Label) uint32 {
-	if l.level >= len(c.open) || c.open[l.level] != l.serial {
+	if l.code != c || l.level >= len(c.open) || c.open[l.level] != l.serial {
 		panic(fmt.Sprintf("wasm: branch to a label outside of its block (level %d)", l.level))
 	}
 	return uint32(len(c.open) - 1 - l.level)
