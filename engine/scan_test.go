@@ -1,0 +1,41 @@
+package engine
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+func importing() []byte {
+	m := &wasm.Module{}
+	m.ImportFunc("env", "log", wasm.FuncType{Params: []wasm.ValType{wasm.I32}})
+	m.ImportFunc("env", "now", wasm.FuncType{Results: []wasm.ValType{wasm.I64}})
+	m.AddMemory(3, 0)
+	m.AddCustom("note", []byte("hello"))
+	return m.Encode()
+}
+
+func TestScanNeeds(t *testing.T) {
+	got, err := ScanNeeds(importing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Needs{Imports: []Import{{"env", "log", "func"}, {"env", "now", "func"}}, MinPages: 3}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func FuzzScanNeeds(f *testing.F) {
+	bin := importing()
+	f.Add(bin)
+	f.Add(bin[:len(bin)-9])
+	f.Add([]byte("\x00asm\x01\x00\x00\x00\x02\x05\xff\xff\xff\xff\x0f"))
+	f.Fuzz(func(t *testing.T, bin []byte) {
+		n, err := ScanNeeds(bin)
+		if err == nil && len(n.Imports) > len(bin) {
+			t.Fatalf("%d imports out of %d bytes", len(n.Imports), len(bin))
+		}
+	})
+}
