@@ -36,6 +36,7 @@ type decoder struct {
 	last      SectionID
 	funcTypes []uint32 // of the function section, until the code section comes
 	hasCode   bool
+	named     bool // the first name section was read
 	dataCount int
 	err       error
 
@@ -51,8 +52,8 @@ func (d *decoder) section(s Section) {
 	}
 	if s.ID == SectionCustom {
 		d.m.Customs = append(d.m.Customs, Custom{s.Name, s.Payload, d.last, s.sizeWidth})
-		if s.Name == nameSection && d.m.Names == nil {
-			d.m.Names = parseNames(s.Payload)
+		if s.Name == nameSection && !d.named {
+			d.m.Names, d.named = parseNames(s.Payload), true
 		}
 		return
 	}
