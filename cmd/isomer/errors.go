@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// hinted is an error with a line that says what to do about it.
+type hinted struct {
+	error
+	hint string
+	exit int
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+
+// hint attaches advice to an error; nil stays nil.
+func hint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &hinted{error: err, hint: fmt.Sprintf(format, args...), exit: exitFailure}
+}
+
+// usage is an error in how the command was called.
+func usage(c *cobra.Command, format string, args ...any) error {
+	return &hinted{error: fmt.Errorf(format, args...), hint: fmt.Sprintf("run %q", c.CommandPath()+" --help"), exit: exitUsage}
+}
+
+// hints gives the advice for errors that the packages below return, the first match counts. Advice that
+// needs more than the error (a name, a list) is attached where the error arises.
+var hints = []struct {
+	when func(error) bool
+	hint string
+}{
+	{is(context.Canceled), "stopped by a signal"},
+	{is(fs.ErrNotExist), "check the path; it is relative to the current directory"},
+	{is(fs.ErrPermission), "check who may read and write the file and its folder"},
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func as[T error](err error) bool {
+	_, ok := errors.AsType[T](err)
+	return ok
+}
+
+// report prints an error in two lines and returns the exit status.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	exit, advice := exitFailure, ""
+	if h, ok := errors.AsType[*hinted](err); ok {
+		exit, advice = h.exit, h.hint
+	} else {
+		for _, h := range hints {
+			if h.when(err) {
+				advice = h.hint
+				break
+			}
+		}
+	}
+	// Errors that list several things keep their lines, indented under the first.
+	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "\n  "))
+	if advice != "" {
+		fmt.Fprintf(w, "hint: %s\n", advice)
+	}
+	return exit
+}
+
+// noSuchCommand refuses arguments of the root command, with the commands that look alike.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usage(c, "no command %q", args[0])
+	if c.SuggestionsMinimumDistance <= 0 {
+		c.SuggestionsMinimumDistance = 2
+	}
+	if alike := c.SuggestionsFor(args[0]); len(alike) > 0 {
+		err.(*hinted).hint = fmt.Sprintf("did you mean %q?", c.Name()+" "+alike[0])
+	}
+	return err
+}
+
+// operands requires the arguments named, such as "FILE", "FUNCTION".
+func operands(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usage(c, "%s is missing", strings.Join(names[len(args):], " and "))
+		case len(args) > len(names):
+			return usage(c, "unexpected argument %q", args[len(names)])
+		}
+		return nil
+	}
+}
