@@ -153,3 +153,21 @@ func realSeeds(f *testing.F) [][]byte {
 	}
 	return seeds
 }
+
+func BenchmarkParse(b *testing.B) {
+	dir := dataDir(b)
+	if dir == "" {
+		b.Skip("no real models on this machine")
+	}
+	file, err := os.ReadFile(filepath.Join(dir, "mobilenetv2/mobilenetv2.onnx"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(file)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(file); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+// Behind a tag until golang.org/x/tools, which testscript imports, is in go.mod.
+//go:build scripts
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"isomer": func() { os.Exit(run()) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"kit":      kitCmd,
+			"manifest": manifestCmd,
+			"photo":    photoCmd,
+			"bytes":    bytesCmd,
+			"status":   statusCmd,
+		},
+	})
+}
+
+func write(ts *testscript.TestScript, file string, b []byte) {
+	ts.Check(os.WriteFile(ts.MkAbs(file), b, 0o644))
+}
+
+func number(ts *testscript.TestScript, s string) int {
+	n, err := strconv.Atoi(s)
+	ts.Check(err)
+	return n
+}
+
+// kitCmd: kit FILE VERSION writes the module of fixture_test.go, by rename as an update arrives.
+func kitCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: kit FILE VERSION")
+	}
+	write(ts, args[0]+".new", kit(number(ts, args[1])))
+	ts.Check(os.Rename(ts.MkAbs(args[0]+".new"), ts.MkAbs(args[0])))
+}
+
+// manifestCmd: manifest FILE JSONFILE replaces a module's manifest, without any check.
+func manifestCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: manifest FILE JSONFILE")
+	}
+	bin, err := wasm.SetCustomSection([]byte(ts.ReadFile(args[0])), "isomer.manifest", []byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	write(ts, args[0], bin)
+}
+
+// photoCmd: photo FILE WIDTH HEIGHT writes a PNG whose pixel x, y is (x, y, 7).
+func photoCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: photo FILE WIDTH HEIGHT")
+	}
+	w, h := number(ts, args[1]), number(ts, args[2])
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			m.Set(x, y, color.RGBA{uint8(x), uint8(y), 7, 255})
+		}
+	}
+	var b bytes.Buffer
+	ts.Check(png.Encode(&b, m))
+	write(ts, args[0], b.Bytes())
+}
+
+// bytesCmd: bytes FILE N... writes the numbers as bytes.
+func bytesCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: bytes FILE N...")
+	}
+	b := []byte{}
+	for _, a := range args[1:] {
+		b = append(b, byte(number(ts, a)))
+	}
+	write(ts, args[0], b)
+}
+
+// statusCmd: status N PROGRAM ARGS... runs a program that must end with that exit status.
+func statusCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM ARGS...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if want := number(ts, args[0]); got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
