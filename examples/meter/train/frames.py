@@ -41,11 +41,11 @@ def view(i, rng):
     t = i / (COUNT - 1)
     return render.View(
         angle=1.3, zoom=1.0, shift=(0.6, -1.2),
-        exposure=0.95 + 0.25 * math.sin(2.2 * math.pi * t), contrast=0.85, cast=(1.03, 1.0, 0.95),
+        exposure=0.95 + 0.25 * math.sin(2.2 * math.pi * t), contrast=0.6, cast=(1.03, 1.0, 0.95),
         gradient=(0.25 - 0.5 * t, -0.12),
-        glares=((30 + 190 * t, 40 + 6 * math.sin(9 * t), 26.0, 7.0, 0.7, 0.45, False),),
-        band=(210 - 120 * t, 34.0, 0.4, 0.3 if i % 24 >= 14 else 0.0),
-        blur=0.55, motion=0, noise=1.6, jpeg=0, rgb565=True, seed=int(rng.integers(1 << 31)),
+        glares=((30 + 190 * t, 40 + 6 * math.sin(9 * t), 26.0, 8.0, 0.7, 0.85, False),),
+        band=(210 - 120 * t, 34.0, 0.4, 0.5 if i >= 14 else 0.0),
+        blur=0.9, motion=0, noise=2.0, jpeg=0, rgb565=True, seed=int(rng.integers(1 << 31)),
     )
 
 

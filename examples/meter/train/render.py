@@ -328,7 +328,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["sheet", "frames"])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=20231012, help="of the contact sheet or the frames (default: that of the committed frames)")
     args = parser.parse_args()
     if args.what == "sheet":
         sheet(args.out, args.seed)
