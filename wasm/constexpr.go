@@ -54,12 +54,12 @@ func (d *decoder) constExpr(r *reader) ConstExpr {
 		return nil
 	}
 	start := r.pos
-	in := newInstrReader(reader{b: r.b, pos: r.pos, base: r.base, section: r.section})
-	for in.ok() && len(in.open) > 0 {
-		i, ok := in.next()
-		if !ok {
-			break
-		}
+	in := instrReader{
+		reader: reader{b: r.b, pos: r.pos, base: r.base, section: r.section},
+		open:   append(d.open[:0], Block),
+	}
+	var i Instr
+	for len(in.open) > 0 && in.next(&i) {
 		switch i.Op {
 		case I32Const, I64Const, F32Const, F64Const, V128Const, RefNull, End,
 			I32Add, I32Sub, I32Mul, I64Add, I64Sub, I64Mul:
@@ -77,6 +77,7 @@ func (d *decoder) constExpr(r *reader) ConstExpr {
 			in.failAt(i.Offset, "%v is not allowed in a constant expression", i.Op)
 		}
 	}
+	d.open = in.open
 	if !in.ok() {
 		r.err = in.err
 		return nil

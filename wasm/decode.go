@@ -38,6 +38,7 @@ type decoder struct {
 	hasCode   bool
 	named     bool // the first name section was read
 	dataCount int
+	open      []Op // scratch of constExpr
 	err       error
 
 	// Sizes of the index spaces so far, imports included.
@@ -112,7 +113,7 @@ func (d *decoder) types(r *reader) {
 		if form := r.byte("a type"); r.ok() && form != typeFunc {
 			r.failAt(start, "type %d has form 0x%02x, only function types (0x60) are known", i, form)
 		}
-		d.m.Types[i] = FuncType{r.types("a parameter"), r.types("a result")}
+		d.m.Types[i] = FuncType{r.types("the type of a parameter"), r.types("the type of a result")}
 		if !r.ok() {
 			return
 		}
@@ -127,7 +128,7 @@ func (r *reader) types(what string) []ValType {
 	}
 	ts := make([]ValType, n)
 	for i := range ts {
-		if ts[i] = r.valType("the type of " + what); !r.ok() {
+		if ts[i] = r.valType(what); !r.ok() {
 			return nil
 		}
 	}
@@ -137,7 +138,7 @@ func (r *reader) types(what string) []ValType {
 // below reads an index and fails unless it is less than n.
 func (r *reader) below(what string, n uint32) uint32 {
 	start := r.pos
-	i := r.u32("the index of a " + what)
+	i := r.u32(what)
 	if r.ok() && i >= n {
 		r.failAt(start, "%s %d of %d", what, i, n)
 	}

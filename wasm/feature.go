@@ -127,33 +127,34 @@ func (f *featureSet) segments() {
 }
 
 func (f *featureSet) constExpr(x ConstExpr) {
-	if x == nil {
+	if _, plain := x.I32(); plain || x == nil {
 		return
 	}
-	for in, err := range Instructions(x) {
-		if err != nil {
-			if f.err == nil {
-				f.err = fmt.Errorf("constant expression: %w", err)
-			}
-			return
-		}
+	d, in := newInstrReader(reader{b: x}), Instr{}
+	for d.next(&in) {
 		switch in.Op {
 		case I32Add, I32Sub, I32Mul, I64Add, I64Sub, I64Mul:
 			f.set[FeatureExtendedConst] = true
 		default:
-			f.addIf(in.Op.Feature() != "", in.Op.Feature())
+			f.op(in.Op)
 		}
+	}
+	if d.err != nil && f.err == nil {
+		f.err = fmt.Errorf("constant expression: %w", d.err)
+	}
+}
+
+// op skips the map for instructions of the first version, which most are.
+func (f *featureSet) op(op Op) {
+	if name := op.Feature(); name != "" {
+		f.set[name] = true
 	}
 }
 
 func (f *featureSet) code(body []byte) error {
-	for in, err := range Instructions(body) {
-		if err != nil {
-			return err
-		}
-		if name := in.Op.Feature(); name != "" {
-			f.set[name] = true
-		}
+	d, in := newInstrReader(reader{b: body, section: SectionCode.String()}), Instr{}
+	for d.next(&in) {
+		f.op(in.Op)
 		switch in.Op {
 		case Block, Loop, If:
 			_, multi := in.Block.TypeIndex()
@@ -173,5 +174,5 @@ func (f *featureSet) code(body []byte) error {
 			f.addIf(in.Memory != 0, FeatureMultiMemory)
 		}
 	}
-	return nil
+	return d.error()
 }

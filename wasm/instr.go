@@ -50,11 +50,8 @@ func (b BlockType) TypeIndex() (uint32, bool) { return uint32(b), b >= 0 }
 func Instructions(body []byte) iter.Seq2[Instr, error] {
 	return func(yield func(Instr, error) bool) {
 		d := newInstrReader(reader{b: body, section: "code"})
-		for {
-			in, ok := d.next()
-			if !ok {
-				break
-			}
+		var in Instr
+		for d.next(&in) {
 			if !yield(in, nil) {
 				return
 			}
@@ -74,26 +71,26 @@ type instrReader struct {
 func newInstrReader(r reader) instrReader { return instrReader{reader: r, open: []Op{Block}} }
 
 // next gives false at the end and after an error.
-func (d *instrReader) next() (in Instr, ok bool) {
+func (d *instrReader) next(in *Instr) bool {
 	if d.err != nil {
-		return in, false
+		return false
 	}
 	if len(d.open) == 0 {
 		d.end("the final end")
-		return in, false
+		return false
 	}
-	in.Offset = d.pos
+	*in = Instr{Offset: d.pos}
 	in.Op = d.opcode()
 	info := in.Op.info()
 	if d.err == nil && info == nil {
 		d.failAt(in.Offset, "unknown instruction %v", in.Op)
 	}
 	if d.err != nil {
-		return in, false
+		return false
 	}
-	d.immediates(&in, info)
-	d.nest(&in)
-	return in, d.err == nil
+	d.immediates(in, info)
+	d.nest(in)
+	return d.err == nil
 }
 
 func (d *instrReader) opcode() Op {

@@ -47,7 +47,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{binary(oneType, oneType), "", 14, "second type section"},
 		{binary(sec(wasm.SectionMemory, 0), sec(wasm.SectionTable, 0)), "", 11, "table section behind the memory section"},
 		{binary(oneType, oneFunc, oneBody, sec(wasm.SectionDataCount, 0)), "", 24, "data count section behind the code section"},
-		{binary(sec(0, 3, 'a')), "custom", 10, "3 bytes of the name of a custom section in 1 bytes"},
+		{binary(sec(0, 3, 'a')), "custom", 11, "the name of a custom section of 3 bytes, 1 are left"},
 		{binary(sec(0, 1, 0xFF)), "custom", 11, "is not UTF-8"},
 
 		{binary(sec(wasm.SectionType, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F)), "type", 10, "4294967295 types in 0 bytes"},

@@ -142,9 +142,9 @@ func (r *reader) count(what string, minSize int) int {
 }
 
 func (r *reader) name(what string) string {
-	n := r.count("bytes of "+what, 1)
+	n := r.u32(what)
 	start := r.pos
-	b := r.take(n, what)
+	b := r.take(int(n), what)
 	if !utf8.Valid(b) {
 		r.failAt(start, "%s is not UTF-8", what)
 		return ""
