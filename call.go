@@ -1,0 +1,202 @@
+package isomer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/engine"
+)
+
+// count counts the calls of one slot, over all generations.
+type count struct {
+	calls, apps, traps, limits atomic.Uint64
+	_                          [4]uint64 // a cache line each
+}
+
+// Call calls fn with the bytes in and returns the bytes that it answers. It serves the conventions
+// bytes, wasmtube, tensors (all input tensors one after the other, and so the answer) and scalar (a
+// JSON array of numbers each way). A function that takes an image needs CallImage.
+//
+// Without WithDeadline ctx is looked at only before the call and while it waits for an instance.
+func (m *Module) Call(ctx context.Context, fn string, in []byte) ([]byte, error) {
+	return m.CallInto(ctx, nil, fn, in)
+}
+
+// CallInto is Call with the answer in dst's memory where it fits, so that a caller that keeps dst
+// allocates nothing: dst, err = m.CallInto(ctx, dst, "read", in).
+func (m *Module) CallInto(ctx context.Context, dst []byte, fn string, in []byte) ([]byte, error) {
+	c, err := m.begin(ctx, fn)
+	if err != nil {
+		return nil, err
+	}
+	switch c.f.Convention {
+	case abi.Image, abi.WasmtubeImage:
+		err = fmt.Errorf("%w: %s takes an image (CallImage)", ErrArgument, fn)
+	default:
+		dst, err = c.dispatch(dst, in, 0, 0)
+	}
+	if err = c.end(err); err != nil {
+		return nil, err
+	}
+	return dst, nil
+}
+
+// call is one call that holds an instance.
+type call struct {
+	m      *Module
+	g      *generation
+	s      *slot
+	f      *function
+	ctx    context.Context // what the guest runs under
+	cancel context.CancelFunc
+}
+
+func nothing() {}
+
+// guestContext is what the guest runs under. A module that imports nothing and has no deadline gets
+// an empty context: the engine looks a value up in it at each call, and a long chain costs.
+func (m *Module) guestContext(ctx context.Context, r *release) (context.Context, context.CancelFunc) {
+	switch {
+	case m.opts.deadline > 0:
+		return context.WithTimeout(ctx, m.opts.deadline)
+	case r.pure:
+		return context.Background(), nothing
+	}
+	return ctx, nothing
+}
+
+// begin finds fn in the generation that serves and takes an instance of it. end must follow.
+func (m *Module) begin(ctx context.Context, fn string) (call, error) {
+	if err := ctx.Err(); err != nil {
+		return call{}, fmt.Errorf("isomer: %s: %w", fn, err)
+	}
+	for {
+		g := m.current.Load()
+		if g == nil {
+			return call{}, ErrClosed
+		}
+		f := g.release.lookup(fn)
+		if f == nil {
+			return call{}, g.release.noFunction(fn)
+		}
+		s, err := g.pool.acquire(ctx)
+		if err == errRetired {
+			continue // the next generation serves
+		}
+		if err != nil {
+			return call{}, fmt.Errorf("isomer: %s: waiting for an instance: %w", fn, err)
+		}
+		c := call{m: m, g: g, s: s, f: f}
+		if s.inst == nil {
+			if err := c.heal(ctx); err != nil {
+				return call{}, err
+			}
+		}
+		c.ctx, c.cancel = m.guestContext(ctx, g.release)
+		return c, nil
+	}
+}
+
+// heal makes the instance that could not be made when the last one was lost.
+func (c *call) heal(ctx context.Context) error {
+	inst, err := c.m.newInstance(ctx, c.g.release)
+	if err != nil {
+		c.g.pool.put(c.s)
+		return &TrapError{Function: c.f.Name, Module: c.g.release.title(), Cause: fmt.Errorf("no instance: %w", err)}
+	}
+	c.s.inst = inst
+	return nil
+}
+
+// dispatch calls by the function's convention.
+func (c *call) dispatch(dst, in []byte, width, height int) ([]byte, error) {
+	i, limit := c.s.inst, c.m.opts.maxOutput
+	if i.mem == nil && c.f.Convention != abi.Scalar {
+		return nil, fmt.Errorf("%w: %w (CallScalar)", ErrArgument, errNoMemory)
+	}
+	switch c.f.Convention {
+	case abi.Bytes, abi.Image:
+		return i.bytes(c.ctx, c.f, dst, in, width, height, limit)
+	case abi.Wasmtube, abi.WasmtubeImage:
+		return i.wasmtube(c.ctx, c.f, dst, in, width, height, limit)
+	case abi.Tensors:
+		return i.tensorBytes(c.ctx, c.f, dst, in, limit)
+	}
+	args, err := valuesFromJSON(c.f.sig, in)
+	if err != nil {
+		return nil, err
+	}
+	out, err := i.scalar(c.ctx, c.f, args)
+	if err != nil {
+		return nil, err
+	}
+	return appendValues(dst[:0], out)
+}
+
+// end gives the instance back, or has it replaced, and returns the error for the caller.
+func (c *call) end(err error) error {
+	c.cancel()
+	n := &c.m.counts[c.s.index]
+	n.calls.Add(1)
+	if err == nil {
+		c.g.pool.put(c.s)
+		return nil
+	}
+	err = c.classify(err)
+	switch err.(type) {
+	case *AppError:
+		n.apps.Add(1)
+	case *TrapError:
+		n.traps.Add(1)
+	case *LimitError:
+		n.limits.Add(1)
+	}
+	if lost(err) {
+		go c.m.replaceInstance(c.g, c.s, err)
+		return err
+	}
+	c.g.pool.put(c.s)
+	return err
+}
+
+// classify makes one of the three kinds of error; what the caller did wrong stays as it is.
+func (c *call) classify(err error) error {
+	fn, mod := c.f.Name, c.g.release.title()
+	var app guestError
+	var trap *engine.TrapError
+	var limit *engine.LimitError
+	switch {
+	case errors.As(err, &app):
+		return &AppError{Function: fn, Module: mod, Message: string(app)}
+	case errors.As(err, &limit):
+		return &LimitError{Function: fn, Module: mod, Limit: limit.Limit, Cause: limit}
+	case errors.As(err, &trap), errors.Is(err, abi.ErrViolation):
+		return &TrapError{Function: fn, Module: mod, Cause: err}
+	case errors.Is(err, ErrArgument):
+		return fmt.Errorf("%s: %s: %w", mod, fn, err)
+	}
+	return &TrapError{Function: fn, Module: mod, Cause: err}
+}
+
+// replaceInstance closes a lost instance and makes the next one, so that the slot serves again.
+func (m *Module) replaceInstance(g *generation, s *slot, cause error) {
+	if s.inst != nil {
+		_ = s.inst.sandbox.Close()
+		s.inst = nil
+	}
+	var err error
+	select {
+	case <-g.pool.retired: // no one will ask for it
+	default:
+		s.inst, err = m.newInstance(context.Background(), g.release)
+	}
+	e := Event{Kind: InstanceReplaced, Err: cause}
+	if err != nil {
+		e = Event{Kind: InstanceLost, Err: errors.Join(cause, err)}
+	}
+	g.pool.put(s)
+	m.emit(g.release, e)
+}

@@ -1,0 +1,53 @@
+package isomer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+)
+
+// CallJSON calls fn with in as JSON and decodes the JSON that it answers.
+//
+//	r, err := isomer.CallJSON[Reading](ctx, m, "read", Query{Meter: 7})
+func CallJSON[Out any](ctx context.Context, m *Module, fn string, in any) (Out, error) {
+	var out Out
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	s.in.Reset()
+	if err := s.enc.Encode(in); err != nil {
+		return out, fmt.Errorf("%w: %s: %w", ErrArgument, fn, err)
+	}
+	answer, err := m.CallInto(ctx, s.out, fn, bytes.TrimSuffix(s.in.Bytes(), newline))
+	if err != nil {
+		return out, err
+	}
+	if cap(answer) <= maxScratch {
+		s.out = answer
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return out, fmt.Errorf("isomer: %s: answer %s: %w", fn, excerpt(answer), err)
+	}
+	return out, nil
+}
+
+// scratch keeps the buffers of a JSON call, which would otherwise be two allocations of it.
+type scratch struct {
+	in  bytes.Buffer
+	enc *json.Encoder
+	out []byte
+}
+
+// maxScratch is the largest answer whose buffer is kept.
+const maxScratch = 64 << 10
+
+var (
+	newline   = []byte("\n") // the encoder ends a value with it
+	scratches = sync.Pool{New: func() any {
+		s := new(scratch)
+		s.enc = json.NewEncoder(&s.in)
+		s.enc.SetEscapeHTML(false)
+		return s
+	}}
+)

@@ -1,0 +1,266 @@
+package isomer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/isomer-iot/isomer/abi"
+)
+
+// generation is a release in service: its instances, from publication until the last call ends.
+type generation struct {
+	release *release
+	number  uint64
+	pool    *pool
+}
+
+// carryPatience bounds the wait for calls of the old generation whose state is to be carried.
+const carryPatience = 30 * time.Second
+
+// Swap puts the module bin into service in place of the present one, in the way that Open does when
+// the file changes. The file is not touched. An error leaves the present one serving and is a
+// *RefusedError; the same bytes as now do nothing.
+func (m *Module) Swap(ctx context.Context, bin []byte) error {
+	m.swapping.Lock()
+	defer m.swapping.Unlock()
+	if g := m.current.Load(); g == nil {
+		return ErrClosed
+	} else if digestOf(bin) == g.release.digest {
+		return nil
+	}
+	return m.replace(ctx, append([]byte(nil), bin...))
+}
+
+// Rollback puts the module that served before back into service. It is kept compiled, so this takes
+// as long as making its instances. The module rolled away from is not taken from its file again
+// until the file's content changes. A second Rollback undoes the first.
+func (m *Module) Rollback(ctx context.Context) error {
+	m.swapping.Lock()
+	defer m.swapping.Unlock()
+	old := m.current.Load()
+	if old == nil {
+		return ErrClosed
+	}
+	r := m.previous
+	if r == nil {
+		return ErrNoPrevious
+	}
+	r.refs.Add(1) // m.previous gives its own up when it changes
+	t := SwapTimes{begin: time.Now()}
+	next, err := m.generation(ctx, r, &t)
+	if err != nil {
+		r.unref()
+		return m.refuse(r, StepInstantiate, err)
+	}
+	// State that the older module does not take must not keep it from serving.
+	held, carryErr := m.carry(ctx, old, next, &t)
+	m.publish(old, next, held, &t)
+	m.status.reject(old.release.digest)
+	m.emit(r, Event{Kind: RolledBack, Err: carryErr, Times: t})
+	return nil
+}
+
+// replace takes bin, whose bytes it keeps, through all steps into service. The caller holds
+// m.swapping.
+func (m *Module) replace(ctx context.Context, bin []byte) error {
+	old := m.current.Load()
+	t := SwapTimes{begin: time.Now()}
+	r := &release{bin: bin, digest: digestOf(bin)}
+	if err := r.describe(m.path); err != nil {
+		return m.refuse(r, StepManifest, err)
+	}
+	begin := time.Now()
+	if err := m.compile(ctx, r); err != nil {
+		return m.refuse(r, StepCompile, err)
+	}
+	t.Compile = time.Since(begin)
+	m.emit(r, Event{Kind: Compiled, Took: t.Compile})
+
+	if err := m.gate(ctx, r, &t); err != nil {
+		r.unref()
+		return m.refuse(r, StepGate, err)
+	}
+	next, err := m.generation(ctx, r, &t)
+	if err != nil {
+		r.unref()
+		return m.refuse(r, StepInstantiate, err)
+	}
+	var held []*slot
+	if old != nil {
+		if held, err = m.carry(ctx, old, next, &t); err != nil {
+			for _, s := range held {
+				old.pool.put(s)
+			}
+			next.discard()
+			r.unref()
+			return m.refuse(r, StepCarry, err)
+		}
+	}
+	m.publish(old, next, held, &t)
+	kind := Swapped
+	if old == nil {
+		kind = Loaded
+	}
+	m.emit(r, Event{Kind: kind, Times: t, Took: t.Total})
+	return nil
+}
+
+// generation makes the instances of r.
+func (m *Module) generation(ctx context.Context, r *release, t *SwapTimes) (*generation, error) {
+	begin := time.Now()
+	g := &generation{release: r, pool: newPool(m.opts.instances, m.opts.queue)}
+	for k := range g.pool.slots {
+		inst, err := m.newInstance(ctx, r)
+		if err != nil {
+			g.discard()
+			return nil, err
+		}
+		g.pool.slots[k].inst = inst
+	}
+	t.Instantiate = time.Since(begin)
+	return g, nil
+}
+
+// discard closes the instances of a generation that never served.
+func (g *generation) discard() {
+	for k := range g.pool.slots {
+		if inst := g.pool.slots[k].inst; inst != nil {
+			_ = inst.sandbox.Close()
+		}
+	}
+}
+
+// publish makes next serve, sends waiting callers to it and lets old drain. held are slots of old
+// that the caller holds: all of them, or none.
+func (m *Module) publish(old, next *generation, held []*slot, t *SwapTimes) {
+	begin := time.Now()
+	m.number++
+	next.number = m.number
+	m.current.Store(next)
+	t.Publish = time.Since(begin)
+	t.Total = time.Since(t.begin)
+	m.status.served(*t, old != nil)
+	if old == nil {
+		return
+	}
+	old.release.refs.Add(1) // as m.previous
+	if m.previous != nil {
+		m.previous.unref()
+	}
+	m.previous = old.release
+	m.retire(old, held)
+}
+
+// retire sends waiting callers on, and closes what old has once its calls ended. Slots that the
+// caller holds are closed as they are: their state was carried, so no call may use them again.
+func (m *Module) retire(old *generation, held []*slot) {
+	close(old.pool.retired)
+	begin := time.Now()
+	m.draining.Go(func() {
+		for k := range old.pool.slots {
+			var s *slot
+			if k < len(held) {
+				s = held[k]
+			} else {
+				s, _ = old.pool.take(context.Background())
+			}
+			if s.inst != nil {
+				_ = s.inst.sandbox.Close()
+				s.inst = nil
+			}
+		}
+		m.emit(old.release, Event{Kind: Drained, Generation: old.number, Took: time.Since(begin)})
+		old.release.unref()
+	})
+}
+
+// refuse records and reports a module that does not get into service.
+func (m *Module) refuse(r *release, step Step, cause error) error {
+	err := &RefusedError{Path: m.path, Digest: r.digest, Step: step, Cause: cause}
+	m.status.refuse(err)
+	m.emit(r, Event{Kind: Refused, Step: step, Err: err})
+	return err
+}
+
+// carry moves state from the instances of old to those of next where both know how. It waits for
+// old's calls and returns old's slots, held, so that no call changes state that was already saved.
+func (m *Module) carry(ctx context.Context, old, next *generation, t *SwapTimes) (held []*slot, err error) {
+	if !old.release.stateful || !next.release.stateful {
+		return nil, nil
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, carryPatience)
+	defer cancel()
+	for range old.pool.slots {
+		s, err := old.pool.take(ctx)
+		if err != nil {
+			return held, fmt.Errorf("waiting for calls of %s: %w", old.release.title(), err)
+		}
+		held = append(held, s)
+	}
+	total := 0
+	for _, s := range held {
+		if s.inst == nil {
+			continue // lost, and its state with it
+		}
+		state, err := m.save(ctx, old.release, s.inst)
+		if err != nil {
+			return held, fmt.Errorf("%s of %s: %w", abi.ExportSave, old.release.title(), err)
+		}
+		if err := m.restore(ctx, next.release, next.pool.slots[s.index].inst, state); err != nil {
+			return held, fmt.Errorf("%s of %s with %d bytes: %w", abi.ExportRestore, next.release.title(), len(state), err)
+		}
+		total += len(state)
+	}
+	t.Carry = time.Since(begin)
+	m.emit(next.release, Event{Kind: StateCarried, Took: t.Carry, Bytes: total})
+	return held, nil
+}
+
+// save calls isomer_save and copies what it returns.
+func (m *Module) save(ctx context.Context, r *release, i *instance) ([]byte, error) {
+	if i.mem == nil {
+		return nil, errNoMemory
+	}
+	ctx, cancel := m.guestContext(ctx, r)
+	defer cancel()
+	if err := i.sandbox.Func(abi.ExportSave).Call(ctx, i.stack); err != nil {
+		return nil, err
+	}
+	ret := i.stack[0]
+	list, err := abi.DecodeList(i.mem.Bytes(), uint32(ret))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > m.opts.maxOutput {
+		return nil, errOutput(len(list), m.opts.maxOutput)
+	}
+	state := append([]byte(nil), list...)
+	if post := i.sandbox.Func(abi.PostReturn(abi.ExportSave)); post != nil {
+		i.stack[0] = ret
+		if err := post.Call(ctx, i.stack); err != nil {
+			return nil, err
+		}
+	}
+	return state, nil
+}
+
+// restore calls isomer_restore.
+func (m *Module) restore(ctx context.Context, r *release, i *instance, state []byte) error {
+	if i.mem == nil {
+		return errNoMemory
+	}
+	if i.realloc == nil && len(state) > 0 {
+		return errors.New("the module exports no " + abi.ExportRealloc)
+	}
+	ctx, cancel := m.guestContext(ctx, r)
+	defer cancel()
+	ptr, err := i.lower(ctx, state)
+	if err != nil {
+		return err
+	}
+	i.stack[0], i.stack[1] = uint64(ptr), uint64(len(state))
+	return i.sandbox.Func(abi.ExportRestore).Call(ctx, i.stack)
+}
