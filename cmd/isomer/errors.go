@@ -9,6 +9,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/isomer-iot/isomer"
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/cmd/isomer/internal/picture"
+	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/wasm"
 )
 
 // Exit statuses.
@@ -45,9 +51,31 @@ var hints = []struct {
 	when func(error) bool
 	hint string
 }{
-	{is(context.Canceled), "stopped by a signal"},
+	{is(context.Canceled), "it was stopped by a signal"},
+
+	// Before the general ones: these carry a cause of their own.
+	{as[*engine.LinkError], "modules get no imports beyond wasi_snapshot_preview1: build it without them"},
+	{is(abi.ErrManifest), "the manifest is described in docs/abi.md"},
+	{is(wasm.ErrFormat), "a module is a core WebAssembly binary, as isomer build, Rust, C or TinyGo make"},
+	{as[*isomer.AppError], "this is the module's own answer to the input"},
+	{limited(engine.Deadline), "give it more time with --timeout"},
+	{as[*isomer.LimitError], "the module asked for more than its host allows"},
+	{as[*isomer.TrapError], "the module broke down on this input; other input may do"},
+	{is(isomer.ErrNoFunction), `run "isomer inspect FILE" to see the functions with their inputs`},
+	{is(isomer.ErrArgument), `run "isomer inspect FILE" to see what the function takes`},
+	{is(isomer.ErrRefused), `run "isomer inspect FILE" to look into the module`},
+	{is(isomer.ErrOption), `run the command with --help to see its flags`},
+	{is(picture.ErrPicture), "pictures are JPEG, PNG, GIF, WebP, BMP, or raw RGB bytes with --size"},
+
 	{is(fs.ErrNotExist), "check the path; it is relative to the current directory"},
 	{is(fs.ErrPermission), "check who may read and write the file and its folder"},
+}
+
+func limited(by engine.Limit) func(error) bool {
+	return func(err error) bool {
+		l, ok := errors.AsType[*isomer.LimitError](err)
+		return ok && l.Limit == by
+	}
 }
 
 func is(target error) func(error) bool {

@@ -18,9 +18,10 @@ import (
 
 // streams are the three ends of the command, so that tests and terminals look the same to it.
 type streams struct {
-	in       io.Reader
-	out, err io.Writer
-	terminal bool // err is a terminal: progress may be drawn
+	in          io.Reader
+	out, err    io.Writer
+	outTerminal bool // out is a terminal: no binary output
+	errTerminal bool // err is a terminal: progress may be drawn
 }
 
 func main() {
@@ -34,7 +35,8 @@ func run() int {
 	defer stop()
 	return execute(ctx, os.Args[1:], streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})
 }
 
@@ -64,6 +66,7 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%w", err) })
 	root.AddCommand(
 		inspectCommand(std),
+		callCommand(std),
 		versionCommand(std),
 	)
 	return root

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/image/bmp"
+
+	"github.com/isomer-iot/isomer"
 )
 
 // corners is a 32×16 picture, each quarter in one colour: red, green on top, blue, white below. The
@@ -31,12 +33,12 @@ func corners() *image.RGBA {
 }
 
 // layout names the colours of the four quarters, as seen: top left, top right, bottom left, bottom right.
-func (p RGB) layout() string {
+func layout(p isomer.Image) string {
 	name := func(x, y int) string {
 		at := 3 * (y*p.Width + x)
 		s := ""
 		for i, c := range "RGB" {
-			if p.Pix[at+i] > 127 {
+			if p.RGB[at+i] > 127 {
 				s += string(c)
 			}
 		}
@@ -94,21 +96,21 @@ func TestOrientation(t *testing.T) {
 		0: "R G B RGB", 9: "R G B RGB",
 	}
 	for _, order := range []byteOrder{binary.LittleEndian, binary.BigEndian} {
-		for o, layout := range want {
+		for o, seen := range want {
 			t.Run(fmt.Sprint(order, o), func(t *testing.T) {
 				p, err := Decode(withSegment(file, exif(order, o)))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := p.layout(); got != layout {
-					t.Errorf("%s, want %s", got, layout)
+				if got := layout(p); got != seen {
+					t.Errorf("%s, want %s", got, seen)
 				}
 				w, h := 32, 16
 				if o >= 5 && o <= 8 {
 					w, h = h, w
 				}
-				if p.Width != w || p.Height != h || len(p.Pix) != w*h*3 {
-					t.Errorf("%d×%d, %d bytes", p.Width, p.Height, len(p.Pix))
+				if p.Width != w || p.Height != h || len(p.RGB) != w*h*3 {
+					t.Errorf("%d×%d, %d bytes", p.Width, p.Height, len(p.RGB))
 				}
 			})
 		}
@@ -155,19 +157,9 @@ func TestFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := Decode(b.Bytes())
-		if err != nil || p.layout() != "R G B RGB" {
-			t.Errorf("%s: %v, %v", name, p.layout(), err)
+		if err != nil || layout(p) != "R G B RGB" {
+			t.Errorf("%s: %v, %v", name, layout(p), err)
 		}
-	}
-}
-
-func TestTransparentIsWhite(t *testing.T) {
-	m := image.NewNRGBA(image.Rect(5, 5, 7, 6))
-	m.SetNRGBA(5, 5, color.NRGBA{R: 10, G: 20, B: 30, A: 255})
-	m.SetNRGBA(6, 5, color.NRGBA{R: 10, G: 20, B: 30, A: 0})
-	p := flatten(m)
-	if want := []byte{10, 20, 30, 255, 255, 255}; p.Width != 2 || !bytes.Equal(p.Pix, want) {
-		t.Errorf("%v, want %v", p, want)
 	}
 }
 
@@ -242,7 +234,7 @@ func TestPhotos(t *testing.T) {
 }
 
 // difference compares 8×8 block means of the centre square with those of an n×n picture.
-func difference(p RGB, want []byte, n int) float64 {
+func difference(p isomer.Image, want []byte, n int) float64 {
 	side := min(p.Width, p.Height)
 	x0, y0 := (p.Width-side)/2, (p.Height-side)/2
 	sum, count := 0.0, 0
@@ -259,7 +251,7 @@ func difference(p RGB, want []byte, n int) float64 {
 	for by := range blocks {
 		for bx := range blocks {
 			for c := range 3 {
-				a := mean(p.Pix, p.Width, x0+bx*side/blocks, y0+by*side/blocks, x0+(bx+1)*side/blocks, y0+(by+1)*side/blocks, c)
+				a := mean(p.RGB, p.Width, x0+bx*side/blocks, y0+by*side/blocks, x0+(bx+1)*side/blocks, y0+(by+1)*side/blocks, c)
 				b := mean(want, n, bx*n/blocks, by*n/blocks, (bx+1)*n/blocks, (by+1)*n/blocks, c)
 				sum += max(a-b, b-a)
 				count++

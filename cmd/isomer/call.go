@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isomer-iot/isomer"
+	"github.com/isomer-iot/isomer/abi"
+)
+
+// callFlags are the inputs of a call, of which one is given.
+type callFlags struct {
+	json, image, input, args string
+	size, output             string
+	timeout                  time.Duration
+}
+
+func callCommand(std streams) *cobra.Command {
+	var f callFlags
+	c := &cobra.Command{
+		Use:   "call FILE FUNCTION",
+		Short: "Call one function of a module",
+		Long: `Call one function of a module and print its answer.
+
+The input is JSON, a picture (JPEG, PNG, GIF, WebP, BMP, or raw RGB bytes with --size), the bytes of a
+file, or numbers for a function of numbers; "-" reads it from stdin. Functions of tensors take their
+inputs as raw little-endian bytes, one tensor after the other, and print JSON, or write the raw bytes of
+their outputs with --output.`,
+		Example: `  isomer call model.wasm classify --image photo.jpg
+  isomer call model.wasm run --input x.f32 --output y.f32
+  isomer call meter.wasm total --json '{"pulses": 3}'
+  isomer call math.wasm add --args 1,2`,
+		Args: operands("FILE", "FUNCTION"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := oneOf(c, "json", "image", "input", "args"); err != nil {
+				return err
+			}
+			return f.call(c, std, args[0], args[1])
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.json, "json", "", "input as JSON `TEXT`")
+	flags.StringVar(&f.image, "image", "", "input from a picture `FILE`")
+	flags.StringVar(&f.input, "input", "", "input as the bytes of a `FILE`")
+	flags.StringVar(&f.args, "args", "", "`NUMBERS` for a function of numbers, such as 1,2.5")
+	flags.StringVar(&f.size, "size", "", "`WxH` in pixels, when the picture is raw RGB")
+	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
+	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10s (default: never)")
+	return c
+}
+
+// oneOf refuses more than one of these flags.
+func oneOf(c *cobra.Command, names ...string) error {
+	given := slices.DeleteFunc(names, func(n string) bool { return !c.Flags().Changed(n) })
+	if len(given) > 1 {
+		return usage(c, "--%s and --%s are both an input", given[0], given[1])
+	}
+	return nil
+}
+
+func (f *callFlags) call(c *cobra.Command, std streams, file, function string) error {
+	opts := []isomer.Option{isomer.WithWatch(false), isomer.WithOutput(std.err)}
+	if f.timeout != 0 {
+		opts = append(opts, isomer.WithDeadline(f.timeout))
+	}
+	m, err := isomer.Open(c.Context(), file, opts...)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	fn, err := find(m, function)
+	if err != nil {
+		return err
+	}
+	input, image, err := f.read(c, std, m, fn)
+	if err != nil {
+		return err
+	}
+	a, err := await(c.Context(), func() (answer, error) { return ask(c.Context(), m, fn, input, image) })
+	if err != nil {
+		return err
+	}
+	return f.write(std, a)
+}
+
+// await runs work and stops waiting for it when ctx ends: without --timeout the engine cannot interrupt
+// a guest that does not return, but the process can end.
+func await[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := work()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// find gives the description of a function.
+func find(m *isomer.Module, name string) (abi.Function, error) {
+	have := m.Functions()
+	var names []string
+	for _, f := range have {
+		if f.Name == name {
+			return f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return abi.Function{}, &isomer.NoFunctionError{Function: name, Module: m.Name() + "@" + m.Version(), Have: names}
+}
+
+// read gives the input or the image that the function takes.
+func (f *callFlags) read(c *cobra.Command, std streams, m *isomer.Module, fn abi.Function) ([]byte, *isomer.Image, error) {
+	given := c.Flags().Changed
+	takesImage := fn.Convention == abi.Image || fn.Convention == abi.WasmtubeImage
+	switch {
+	case takesImage && !given("image"):
+		return nil, nil, hint(errors.New(fn.Name+" takes a picture"), "pass one with --image FILE")
+	case given("image") && !takesImage:
+		return nil, nil, hint(fmt.Errorf("%s takes no picture", fn.Name), "%s", inputAdvice(fn))
+	case given("image"):
+		var spec *abi.ImageSpec
+		if manifest, ok := m.Manifest(); ok {
+			spec = manifest.Image
+		}
+		p, err := readPicture(std, f.image, f.size, spec)
+		return nil, &p, err
+	case given("json"):
+		b, err := readJSON(f.json, `quote it for the shell, such as --json '{"key": 1}'`)
+		return b, nil, err
+	case given("args"):
+		if fn.Convention != abi.Scalar {
+			return nil, nil, hint(fmt.Errorf("%s is not a function of numbers", fn.Name), "%s", inputAdvice(fn))
+		}
+		b, err := readJSON("["+f.args+"]", "give numbers with commas between them, such as --args 1,2.5")
+		return b, nil, err
+	case given("input"):
+		b, err := readInput(std, f.input)
+		return b, nil, err
+	}
+	return nil, nil, nil
+}
+
+// inputAdvice says how to pass the input of a function.
+func inputAdvice(fn abi.Function) string {
+	switch in, _ := fn.Encodings(); {
+	case fn.Convention == abi.Scalar:
+		return "pass numbers with --args, such as --args 1,2.5"
+	case in == abi.JSON:
+		return "pass JSON with --json"
+	case in == abi.ImageRGB:
+		return "pass a picture with --image FILE"
+	}
+	return "pass bytes with --input FILE"
+}
+
+func (f *callFlags) write(std streams, a answer) error {
+	if f.output != "" {
+		return writeFile(f.output, a.body)
+	}
+	if a.tensors == nil && a.encoding != abi.JSON {
+		if std.outTerminal {
+			return hint(fmt.Errorf("the answer is %s of %s, not text", size(len(a.body)), a.encoding), "write it to a file with --output FILE")
+		}
+		_, err := std.out.Write(a.body)
+		return err
+	}
+	b, err := a.json()
+	if err != nil {
+		return hint(err, "take the bytes as they are with --output FILE")
+	}
+	_, err = fmt.Fprintf(std.out, "%s\n", b)
+	return err
+}

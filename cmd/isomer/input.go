@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/isomer-iot/isomer"
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/cmd/isomer/internal/picture"
+)
+
+// readInput reads a file, or stdin for "-".
+func readInput(std streams, path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(std.in)
+	}
+	return os.ReadFile(path)
+}
+
+// readPicture reads a picture from a file, or from stdin for "-".
+func readPicture(std streams, path, size string, spec *abi.ImageSpec) (isomer.Image, error) {
+	file, err := readInput(std, path)
+	if err != nil {
+		return isomer.Image{}, err
+	}
+	p, err := decodePicture(file, strings.EqualFold(filepath.Ext(path), ".rgb"), size, spec)
+	if err != nil {
+		if path == "-" {
+			path = "stdin"
+		}
+		return isomer.Image{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// decodePicture reads a picture. Raw RGB has no header, so its size comes from size ("640x480") or, where
+// the number of bytes agrees, from the size that the module works at. Without size and not known to be
+// raw, the picture formats are tried first.
+func decodePicture(file []byte, raw bool, size string, spec *abi.ImageSpec) (isomer.Image, error) {
+	if size != "" {
+		var w, h int
+		var rest string
+		if n, _ := fmt.Sscanf(size, "%dx%d%s", &w, &h, &rest); n != 2 {
+			return isomer.Image{}, hint(fmt.Errorf("size %q", size), "give width and height in pixels, such as --size 640x480")
+		}
+		return picture.FromRaw(file, w, h)
+	}
+	fits := spec != nil && len(file) == spec.Width*spec.Height*3
+	if !raw {
+		p, err := picture.Decode(file)
+		if err == nil || !fits {
+			return p, err
+		}
+	}
+	if !fits {
+		return isomer.Image{}, hint(fmt.Errorf("the size of a raw picture of %d bytes is not known", len(file)),
+			"give width and height in pixels, such as --size 640x480")
+	}
+	return picture.FromRaw(file, spec.Width, spec.Height)
+}
+
+// readJSON checks JSON that was typed, so that a slip is told before the module guesses at it.
+func readJSON(text, advice string) ([]byte, error) {
+	var v any
+	err := json.Unmarshal([]byte(text), &v)
+	if s, ok := errors.AsType[*json.SyntaxError](err); ok {
+		err = fmt.Errorf("%w, at character %d of %s", s, s.Offset, text)
+	}
+	if err != nil {
+		return nil, hint(fmt.Errorf("the input is not JSON: %w", err), "%s", advice)
+	}
+	return []byte(text), nil
+}
