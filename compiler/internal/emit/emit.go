@@ -1,0 +1,202 @@
+// Package emit writes the module: the calls of each layer, the runtime around them (allocation,
+// image preparation, result) and the manifest. Use Module on a planned graph. Internal to the
+// compiler; it promises no compatibility.
+package emit
+
+import (
+	"fmt"
+
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/kernel"
+	"github.com/isomer-iot/isomer/compiler/internal/plan"
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+// Options name the module and say what surrounds the network.
+type Options struct {
+	Name, Version string
+	Labels        []string
+	// Image asks for the functions that take a picture. The graph then has one f32 input of one or
+	// three channels and, as first output, one value for each class.
+	Image  *Image
+	Top    int // classes that a result lists
+	Golden []abi.Golden
+}
+
+// Image is the preparation of a picture.
+type Image struct {
+	abi.ImageSpec
+	ChannelsLast bool // the input is [1, H, W, C] instead of [1, C, H, W]
+	Channels     int  // 3, or 1 for grey
+}
+
+// Layer is what a kernel call costs, for reports.
+type Layer struct {
+	Name, Op, Kernel string
+	MACs             int
+}
+
+// Result is a finished module.
+type Result struct {
+	Bytes    []byte
+	Manifest abi.Manifest
+	Layers   []Layer
+	Kernels  int // distinct kernel functions
+	Arena    int // bytes of activations
+	Consts   int // bytes of weights and tables
+}
+
+// Module compiles g.
+func Module(g *ir.Graph, opt Options) (*Result, error) {
+	p, err := plan.New(g)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Arena: p.Arena}
+	low := &lowerer{plan: p}
+	for _, n := range g.Nodes {
+		before := len(low.calls)
+		if err := low.node(n); err != nil {
+			return nil, fmt.Errorf("%q (%s): %w", n.Name, n.Op.Name(), err)
+		}
+		res.Layers = append(res.Layers, layer(n, low.calls[before:]))
+	}
+	w := &writer{graph: g, plan: p, opt: opt, module: &wasm.Module{}, kernels: map[kernel.Kernel]uint32{}}
+	w.run(low.calls)
+	if opt.Image != nil {
+		w.classifier()
+	}
+	if err := w.finish(); err != nil {
+		return nil, err
+	}
+	if res.Manifest, err = w.manifest(); err != nil {
+		return nil, err
+	}
+	res.Kernels, res.Consts = len(w.kernels), len(p.Consts.Data())
+	payload, err := res.Manifest.Encode()
+	if err != nil {
+		return nil, err
+	}
+	w.module.AddCustom(abi.ManifestSection, payload)
+	res.Bytes = w.module.Encode()
+	return res, nil
+}
+
+func layer(n *ir.Node, calls []call) Layer {
+	l := Layer{Name: n.Name, Op: n.Op.Name()}
+	if len(calls) > 0 {
+		l.Kernel = calls[len(calls)-1].kernel.Name()
+	}
+	if m, ok := n.Op.(interface{ MACs(in, out []ir.Type) int }); ok {
+		var in []ir.Type
+		for _, v := range n.In {
+			in = append(in, v.Type)
+		}
+		l.MACs = m.MACs(in, []ir.Type{n.Out[0].Type})
+	}
+	return l
+}
+
+type writer struct {
+	graph   *ir.Graph
+	plan    *plan.Plan
+	opt     Options
+	module  *wasm.Module
+	kernels map[kernel.Kernel]uint32
+	runFunc uint32
+	heap    uint32
+	hasHeap bool
+	scratch int // bytes of zeroed memory used beyond the constants
+}
+
+func i32s(n int) []wasm.ValType {
+	t := make([]wasm.ValType, n)
+	for i := range t {
+		t[i] = wasm.I32
+	}
+	return t
+}
+
+// kernel returns the function of k, written once for all layers that share it.
+func (w *writer) kernel(k kernel.Kernel) uint32 {
+	if f, ok := w.kernels[k]; ok {
+		return f
+	}
+	typ, code := kernel.New(k)
+	f := w.module.AddFunc(k.Name(), typ, code)
+	w.kernels[k] = f
+	return f
+}
+
+// run writes the function that computes the outputs from the inputs.
+func (w *writer) run(calls []call) {
+	c := wasm.NewCode()
+	for _, call := range calls {
+		f := w.kernel(call.kernel)
+		for _, a := range call.args {
+			c.I32(int32(a))
+		}
+		c.Call(f)
+	}
+	w.runFunc = w.module.AddFunc(abi.ExportRun, wasm.FuncType{}, c)
+	w.module.Export(abi.ExportRun, wasm.KindFunc, w.runFunc)
+}
+
+// reserve sets n bytes of zeroed memory aside beyond the constants and returns their address. No
+// constant may be added after the first call.
+func (w *writer) reserve(n int) int {
+	at := w.plan.Consts.End() + w.scratch
+	w.scratch += (n + plan.Align - 1) / plan.Align * plan.Align
+	return at
+}
+
+// finish adds what depends on the final size of the constants: memory, globals, data, allocator.
+func (w *writer) finish() error {
+	const slack = 2 * plan.Align // vectors may be loaded beyond the last value
+	base := w.plan.Consts.End() + w.scratch + slack
+	if base > 1<<31-1<<20 {
+		return fmt.Errorf("weights and activations need %d bytes; a 32-bit memory holds %d", base, 1<<31-1)
+	}
+	m := w.module
+	m.AddMemory(uint32(base+slack+abi.PageSize-1)/abi.PageSize, 0)
+	m.Export(abi.ExportMemory, wasm.KindMemory, 0)
+	for i, v := range w.graph.In {
+		m.Export(abi.InputGlobal(i), wasm.KindGlobal, m.AddGlobal(wasm.I32, false, wasm.ConstI32(int32(w.plan.Of(v).Address))))
+	}
+	for i, v := range w.graph.Out {
+		m.Export(abi.OutputGlobal(i), wasm.KindGlobal, m.AddGlobal(wasm.I32, false, wasm.ConstI32(int32(w.plan.Of(v).Address))))
+	}
+	w.allocator(int32(base))
+	if data := w.plan.Consts.Data(); len(data) > 0 {
+		m.AddData(int32(w.plan.Consts.Base()), data)
+	}
+	return nil
+}
+
+func (w *writer) manifest() (abi.Manifest, error) {
+	features, err := w.module.Features()
+	if err != nil {
+		return abi.Manifest{}, err
+	}
+	m := abi.Manifest{
+		Name: w.opt.Name, Version: w.opt.Version, Labels: w.opt.Labels,
+		Functions: []abi.Function{{Name: abi.ExportRun, Convention: abi.Tensors, Doc: "computes output_0… from input_0…"}},
+		Features:  features,
+		Golden:    w.opt.Golden,
+		Memory:    &abi.MemorySpec{MinPages: uint32(w.module.Memories[0].Min)},
+	}
+	for i, v := range w.graph.In {
+		m.Inputs = append(m.Inputs, abi.TensorSpec{Name: v.Name, Global: abi.InputGlobal(i), DType: abi.F32, Shape: v.Type.Shape})
+	}
+	for i, v := range w.graph.Out {
+		m.Outputs = append(m.Outputs, abi.TensorSpec{Name: v.Name, Global: abi.OutputGlobal(i), DType: abi.F32, Shape: v.Type.Shape})
+	}
+	if w.opt.Image != nil {
+		m.Image = &w.opt.Image.ImageSpec
+		m.Functions = append(m.Functions,
+			abi.Function{Name: ExportClassify, Convention: abi.Image, Output: abi.JSON, Doc: "the most likely classes of a picture"},
+			abi.Function{Name: ExportPredict, Convention: abi.WasmtubeImage, Output: abi.JSON, Doc: "classify for hosts of the Wasmtube convention"})
+	}
+	return m, nil
+}

@@ -1,0 +1,168 @@
+package emit
+
+import (
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/kernel"
+	"github.com/isomer-iot/isomer/compiler/internal/plan"
+)
+
+// tile chooses the block of the product that accumulators hold. 2×4 vectors: wazero's splat of one
+// value costs as much as three multiply-adds, so each should feed four vectors of columns, and a
+// ninth accumulator spills on amd64 (BenchmarkGemmTiles).
+func tile(n int) kernel.Tile {
+	return kernel.Tile{MR: 2, NV: min(4, (n+3)/4), Unroll: 4}
+}
+
+// depthTile is the number of output pixels of a depthwise step.
+const depthTile = 4
+
+func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout) error {
+	x, _ := planar(in[0])
+	y, _ := planar(out)
+	var r plan.Layout
+	if len(in) == 4 {
+		r, _ = planar(in[3])
+	}
+	w := n.In[1].Const
+	g := geometry(op, w.Shape, x, y)
+	x.Address -= g.top*x.Strides[1] + g.left*x.Strides[2]
+	if op.Group > 1 && g.inGroup == 1 && g.outGroup == 1 {
+		l.depthwise(op, n, g, x, y, r)
+		return nil
+	}
+	t := tile(g.outGroup)
+	k := kernel.Gemm{
+		Outer: y.Shape[1], Inner: y.Shape[2],
+		AOuter: g.sh * x.Strides[1], AInner: g.sw * x.Strides[2],
+		COuter: y.Strides[1], CInner: y.Strides[2],
+		Residual: len(in) == 4,
+		Seg0:     g.kh, Seg0Step: g.dh * x.Strides[1],
+		Seg1: g.kw, Seg1Step: g.dw * x.Strides[2], Depth: g.inGroup,
+		N: g.outGroup, Tile: t, Act: act(op.Act),
+	}
+	if k.Residual {
+		k.ROuter, k.RInner = r.Strides[1], r.Strides[2]
+	}
+	if k.Seg1Step == 4*k.Depth { // the pixels under a kernel row follow each other
+		k.Depth, k.Seg1, k.Seg1Step = k.Depth*k.Seg1, 1, 0
+	}
+	if k.Seg0 == 1 {
+		k.Seg0Step = 0
+	}
+	k = oneRow(k)
+	depth := k.Seg0 * k.Seg1 * k.Depth
+	k.BRow, k.BPanel = t.NV*16, depth*t.NV*16
+	oc := g.outGroup * op.Group
+	for group := range op.Group {
+		b := l.plan.Consts.Panels(w.F[group*g.outGroup:], depth, g.outGroup, oc, t.PanelCols())
+		bias := l.plan.Consts.Padded(n.In[2].Const.F[group*g.outGroup:][:g.outGroup], t.PanelCols())
+		for image := range x.Shape[0] {
+			args := []int{
+				x.Address + image*x.Strides[0] + group*g.inGroup*4, b,
+				y.Address + image*y.Strides[0] + group*g.outGroup*4, bias,
+			}
+			if k.Residual {
+				args = append(args, r.Address+image*r.Strides[0]+group*g.outGroup*4)
+			}
+			l.call(k, args...)
+		}
+	}
+	return nil
+}
+
+// oneRow makes Outer rows of Inner one long row where every operand steps evenly from one to the next.
+func oneRow(k kernel.Gemm) kernel.Gemm {
+	even := func(outer, inner int) bool { return outer == inner*k.Inner }
+	if k.Outer == 1 || even(k.AOuter, k.AInner) && even(k.COuter, k.CInner) && (!k.Residual || even(k.ROuter, k.RInner)) {
+		k.Inner, k.Outer = k.Inner*k.Outer, 1
+		k.AOuter, k.COuter, k.ROuter = 0, 0, 0
+	}
+	return k
+}
+
+// geom is a convolution with two spatial axes, in the names of kernels.
+type geom struct {
+	kh, kw, sh, sw, dh, dw, top, left int
+	inGroup, outGroup                 int
+}
+
+func geometry(op ir.Conv, w ir.Shape, x, y plan.Layout) geom {
+	n := len(w) - 2
+	g := geom{inGroup: w[n], outGroup: w[n+1] / op.Group}
+	g.kh, g.kw = planar2(w[:n], 1)
+	g.sh, g.sw = planar2(op.Strides, 1)
+	g.dh, g.dw = planar2(op.Dilations, 1)
+	g.top, g.left = planar2(op.Pads[:n], 0)
+	return g
+}
+
+func (l *lowerer) depthwise(op ir.Conv, n *ir.Node, g geom, x, y, r plan.Layout) {
+	k := kernel.Depthwise{
+		C: y.Shape[3], OH: y.Shape[1], OW: y.Shape[2],
+		KH: g.kh, KW: g.kw, SH: g.sh, SW: g.sw, DH: g.dh, DW: g.dw,
+		AY: x.Strides[1], AX: x.Strides[2], CY: y.Strides[1], CX: y.Strides[2],
+		Act: act(op.Act), Tile: depthTile,
+	}
+	w := l.plan.Consts.Depthwise(n.In[1].Const, g.kh*g.kw, k.C)
+	bias := l.plan.Consts.Padded(n.In[2].Const.F, 4)
+	if k.Residual = len(n.In) == 4; k.Residual {
+		k.RY, k.RX = r.Strides[1], r.Strides[2]
+	}
+	for image := range x.Shape[0] {
+		args := []int{x.Address + image*x.Strides[0], w, y.Address + image*y.Strides[0], bias}
+		if k.Residual {
+			args = append(args, r.Address+image*r.Strides[0])
+		}
+		l.call(k, args...)
+	}
+}
+
+// matmul multiplies the matrices of each leading position; where b is one constant matrix all rows of
+// a are one product.
+func (l *lowerer) matmul(op ir.MatMul, n *ir.Node, in []plan.Layout, out plan.Layout) error {
+	a, b := in[0].Shape, in[1].Shape
+	ra, rb := len(a), len(b)
+	m, depth, cols := a[ra-2], a[ra-1], b[rb-1]
+	lead := out.Shape[:len(out.Shape)-2]
+	if b[:rb-2].Elems() == 1 {
+		m, lead = m*lead.Elems(), nil
+	}
+	t := tile(cols)
+	k := kernel.Gemm{
+		Outer: 1, Inner: m, AInner: depth * 4, CInner: cols * 4,
+		Residual: len(in) == 4, Seg0: 1, Seg1: 1, Depth: depth, N: cols, Tile: t, Act: act(op.Act),
+		BRow: cols * 4, BPanel: t.NV * 16,
+	}
+	if k.Residual {
+		k.RInner = cols * 4
+	}
+	w := n.In[1].Const
+	if w != nil {
+		k.BRow, k.BPanel = t.NV*16, depth*t.NV*16
+	}
+	bias := l.plan.Consts.Padded(n.In[2].Const.F, t.PanelCols())
+	as, bs := ir.BroadcastStrides(a[:ra-2], lead), ir.BroadcastStrides(b[:rb-2], lead)
+	if lead == nil {
+		as, bs = nil, nil
+	}
+	for i := range lead.Elems() {
+		ai, bi := 0, 0
+		for axis, rest := len(lead)-1, i; axis >= 0; axis-- {
+			pos := rest % lead[axis]
+			rest /= lead[axis]
+			ai, bi = ai+pos*as[axis], bi+pos*bs[axis]
+		}
+		bAt := 0
+		if w != nil {
+			bAt = l.plan.Consts.Panels(w.F[bi*depth*cols:], depth, cols, cols, t.PanelCols())
+		} else {
+			bAt = in[1].Address + bi*depth*cols*4
+		}
+		args := []int{in[0].Address + ai*m*depth*4, bAt, out.Address + i*m*cols*4, bias}
+		if k.Residual {
+			args = append(args, in[3].Address+i*m*cols*4)
+		}
+		l.call(k, args...)
+	}
+	return nil
+}

@@ -1,0 +1,330 @@
+package emit
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/kernel"
+	"github.com/isomer-iot/isomer/compiler/internal/plan"
+)
+
+// call is one use of a kernel: what it computes and the addresses that it gets.
+type call struct {
+	kernel kernel.Kernel
+	args   []int
+}
+
+// lowerer turns nodes into calls.
+type lowerer struct {
+	plan  *plan.Plan
+	calls []call
+}
+
+func (l *lowerer) call(k kernel.Kernel, args ...int) { l.calls = append(l.calls, call{k, args}) }
+
+// node appends the calls that compute n.
+func (l *lowerer) node(n *ir.Node) error {
+	for _, v := range n.Out {
+		if !l.plan.IsView(v) {
+			l.clearHalo(l.plan.Of(v))
+		}
+	}
+	in := make([]plan.Layout, len(n.In))
+	for i, v := range n.In {
+		in[i] = l.plan.Of(v)
+	}
+	out := l.plan.Of(n.Out[0])
+	switch op := n.Op.(type) {
+	case ir.Conv:
+		return l.conv(op, n, in, out)
+	case ir.MatMul:
+		return l.matmul(op, n, in, out)
+	case ir.Unary:
+		return l.mapped(kernel.Map{Act: act(op)}, out, in[0])
+	case ir.Binary:
+		return l.mapped(kernel.Map{Fn: op.Fn}, out, broadcast(in[0], out.Shape), broadcast(in[1], out.Shape))
+	case ir.Reshape:
+		if l.plan.IsView(n.Out[0]) {
+			return nil
+		}
+		return l.reshape(out, in[0])
+	case ir.Transpose:
+		return l.copy(out, permuted(in[0], op.Perm))
+	case ir.Slice:
+		return l.copy(out, sliced(in[0], op))
+	case ir.Pad:
+		return l.pad(op, out, in[0])
+	case ir.Concat:
+		at := 0
+		for i, x := range in {
+			if err := l.copy(part(out, op.Axis, at, n.In[i].Type.Shape[op.Axis]), x); err != nil {
+				return err
+			}
+			at += n.In[i].Type.Shape[op.Axis]
+		}
+		return nil
+	case ir.Gather:
+		return l.gather(op, n, in[0], out)
+	case ir.Reduce:
+		return l.reduce(op, in[0], out)
+	case ir.Pool:
+		l.pool(op, in[0], out)
+		return nil
+	case ir.Softmax:
+		last := in[0].Shape[len(in[0].Shape)-1]
+		l.call(kernel.Softmax{Rows: in[0].Shape.Elems() / last, N: last}, out.Address, in[0].Address)
+		return nil
+	}
+	return fmt.Errorf("no kernel computes %s", n.Op.Name())
+}
+
+func act(u ir.Unary) kernel.Act { return kernel.Act{Fn: u.Fn, P: u.P} }
+
+// clearHalo writes zeros around a value: the arena is reused, so the room holds what was there before.
+func (l *lowerer) clearHalo(v plan.Layout) {
+	if v.Dense() {
+		return
+	}
+	v, halo := planar(v)
+	top, left, bottom, right := halo[0], halo[1], halo[2], halo[3]
+	n, h, w := v.Shape[0], v.Shape[1], v.Shape[2]
+	image, row, pixel := v.Strides[0], v.Strides[1], v.Strides[2]
+	fill := func(at, count, step, bytes int) {
+		if count > 0 && bytes > 0 {
+			l.call(kernel.Fill{
+				Extent: kernel.Dims{1, 1, 1, n, count, bytes / 4},
+				Out:    kernel.Dims{0, 0, 0, image, step, 4},
+			}, at)
+		}
+	}
+	first := v.Address - top*row - left*pixel
+	fill(first, 1, 0, top*row+left*pixel)
+	fill(v.Address+w*pixel, h-1, row, (right+left)*pixel)
+	fill(v.Address+(h-1)*row+w*pixel, 1, 0, right*pixel+bottom*row)
+}
+
+// planar gives a value with one spatial axis a second one of extent 1 before it, so that what has one
+// or two is alike: [N, H, W, C], halo before H and W, then after them.
+func planar(v plan.Layout) (plan.Layout, plan.Halo) {
+	halo := v.Halo
+	if len(v.Shape) == 3 {
+		v.Shape = slices.Insert(slices.Clone(v.Shape), 1, 1)
+		v.Strides = slices.Insert(slices.Clone(v.Strides), 1, v.Strides[0])
+		if halo != nil {
+			halo = plan.Halo{0, halo[0], 0, halo[1]}
+		}
+	}
+	if halo == nil {
+		halo = plan.Halo{0, 0, 0, 0}
+	}
+	return v, halo
+}
+
+// planar2 extends attributes of one spatial axis to two.
+func planar2(v []int, absent int) (y, x int) {
+	if len(v) == 1 {
+		return absent, v[0]
+	}
+	return v[0], v[1]
+}
+
+func broadcast(x plan.Layout, to ir.Shape) plan.Layout {
+	st := make([]int, len(to))
+	for i, d := range x.Shape {
+		if d != 1 {
+			st[len(to)-len(x.Shape)+i] = x.Strides[i]
+		}
+	}
+	x.Shape, x.Strides = to, st
+	return x
+}
+
+func permuted(x plan.Layout, perm []int) plan.Layout {
+	y := x
+	y.Strides, y.Shape = make([]int, len(perm)), make(ir.Shape, len(perm))
+	for i, p := range perm {
+		y.Strides[i], y.Shape[i] = x.Strides[p], x.Shape[p]
+	}
+	return y
+}
+
+func sliced(x plan.Layout, s ir.Slice) plan.Layout {
+	y := x
+	y.Shape, y.Strides = s.Count, slices.Clone(x.Strides)
+	for i, at := range s.Start {
+		y.Address += at * x.Strides[i]
+		y.Strides[i] *= s.Step[i]
+	}
+	return y
+}
+
+// part is the n elements of axis of x from at on.
+func part(x plan.Layout, axis, at, n int) plan.Layout {
+	x.Address += at * x.Strides[axis]
+	x.Shape = slices.Clone(x.Shape)
+	x.Shape[axis] = n
+	return x
+}
+
+// reshape copies a dense value into a buffer of another shape that has room around it.
+func (l *lowerer) reshape(out, in plan.Layout) error {
+	in.Strides = out.Shape.Strides()
+	for i := range in.Strides {
+		in.Strides[i] *= 4
+	}
+	in.Shape = out.Shape
+	return l.copy(out, in)
+}
+
+func (l *lowerer) copy(out, in plan.Layout) error { return l.mapped(kernel.Map{}, out, in) }
+
+// mapped fills in the extents and strides of m and calls it; all operands have out's shape.
+func (l *lowerer) mapped(m kernel.Map, out plan.Layout, in ...plan.Layout) error {
+	if !m.Act.Supported() {
+		return fmt.Errorf("no kernel computes %s", m.Act.Fn)
+	}
+	strides := [][]int{out.Strides}
+	args := []int{out.Address}
+	for _, x := range in {
+		strides = append(strides, x.Strides)
+		args = append(args, x.Address)
+	}
+	dims, err := fit(out.Shape, strides)
+	if err != nil {
+		return err
+	}
+	m.Extent, m.Out, m.A = dims[0], dims[1], dims[2]
+	if len(in) > 1 {
+		m.B = dims[3]
+	}
+	if out.Shape.Elems() > 0 {
+		l.call(m, args...)
+	}
+	return nil
+}
+
+// fit merges neighbouring axes that every operand steps through evenly and returns the extents and
+// each operand's strides.
+func fit(shape ir.Shape, strides [][]int) ([]kernel.Dims, error) {
+	var extent []int
+	merged := make([][]int, len(strides))
+	for i, d := range shape {
+		if d == 1 {
+			continue
+		}
+		last := len(extent) - 1
+		joins := last >= 0
+		for k, st := range strides {
+			joins = joins && merged[k][last] == st[i]*d
+		}
+		if joins {
+			extent[last] *= d
+			for k, st := range strides {
+				merged[k][last] = st[i]
+			}
+			continue
+		}
+		extent = append(extent, d)
+		for k, st := range strides {
+			merged[k] = append(merged[k], st[i])
+		}
+	}
+	if len(extent) > kernel.MaxDims {
+		return nil, fmt.Errorf("%d axes of %v cannot be merged; kernels loop over at most %d", len(extent), shape, kernel.MaxDims)
+	}
+	out := make([]kernel.Dims, len(strides)+1)
+	for i := range kernel.MaxDims {
+		out[0][i] = 1
+		for k := range strides {
+			out[k+1][i] = 4
+		}
+		if j := i - kernel.MaxDims + len(extent); j >= 0 {
+			out[0][i] = extent[j]
+			for k := range strides {
+				out[k+1][i] = merged[k][j]
+			}
+		}
+	}
+	return out, nil
+}
+
+func (l *lowerer) pad(op ir.Pad, out, in plan.Layout) error {
+	dims, err := fit(out.Shape, [][]int{out.Strides})
+	if err != nil {
+		return err
+	}
+	l.call(kernel.Fill{Extent: dims[0], Out: dims[1], Value: op.Value}, out.Address)
+	for i := range in.Shape {
+		out = part(out, i, op.Pads[i], in.Shape[i])
+	}
+	return l.copy(out, in)
+}
+
+// gather copies each run of neighbouring indices at once.
+func (l *lowerer) gather(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
+	idx := n.In[1].Const
+	if idx == nil {
+		return fmt.Errorf("indices must be constant")
+	}
+	extent := in.Shape[op.Axis]
+	// The output's index axes are dense: they count as one.
+	flat := out
+	flat.Shape = slices.Concat(in.Shape[:op.Axis], ir.Shape{len(idx.I)}, in.Shape[op.Axis+1:])
+	flat.Strides = flat.Shape.Strides()
+	for i := range flat.Strides {
+		flat.Strides[i] *= 4
+	}
+	for i := 0; i < len(idx.I); {
+		from, run := int((idx.I[i]+int64(extent))%int64(extent)), 1
+		for i+run < len(idx.I) && int(idx.I[i+run]+int64(extent))%extent == from+run {
+			run++
+		}
+		if err := l.copy(part(flat, op.Axis, i, run), part(in, op.Axis, from, run)); err != nil {
+			return err
+		}
+		i += run
+	}
+	return nil
+}
+
+func (l *lowerer) reduce(op ir.Reduce, in, out plan.Layout) error {
+	var keep, fold ir.Shape
+	var keepSt, foldSt []int
+	for i, d := range in.Shape {
+		if slices.Contains(op.Axes, i) {
+			fold, foldSt = append(fold, d), append(foldSt, in.Strides[i])
+		} else {
+			keep, keepSt = append(keep, d), append(keepSt, in.Strides[i])
+		}
+	}
+	k, err := fit(keep, [][]int{keepSt})
+	if err != nil {
+		return err
+	}
+	f, err := fit(fold, [][]int{foldSt})
+	if err != nil {
+		return err
+	}
+	l.call(kernel.Reduce{Fn: op.Fn, Keep: k[0], KeepIn: k[1], Fold: f[0], FoldIn: f[1]}, out.Address, in.Address)
+	return nil
+}
+
+func (l *lowerer) pool(op ir.Pool, in, out plan.Layout) {
+	in, _ = planar(in)
+	out, _ = planar(out)
+	k := kernel.Pool{
+		Fn: op.Fn, C: in.Shape[3], H: in.Shape[1], W: in.Shape[2], OH: out.Shape[1], OW: out.Shape[2],
+		CountPad: op.CountPad,
+		AY:       in.Strides[1], AX: in.Strides[2], CY: out.Strides[1], CX: out.Strides[2],
+	}
+	k.KH, k.KW = planar2(op.Kernel, 1)
+	k.SH, k.SW = planar2(op.Strides, 1)
+	k.DH, k.DW = planar2(op.Dilations, 1)
+	n := len(op.Pads) / 2
+	k.PadTop, k.PadLeft = planar2(op.Pads[:n], 0)
+	k.PadBottom, k.PadRight = planar2(op.Pads[n:], 0)
+	for b := range in.Shape[0] {
+		l.call(k, out.Address+b*out.Strides[0], in.Address+b*in.Strides[0])
+	}
+}

@@ -1,0 +1,227 @@
+package ir
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Unary applies a function of one variable to each element. As a field of another operator it is
+// the activation of its epilogue; the zero value there means none.
+type Unary struct {
+	Fn string     // a key of the table below
+	P  [2]float32 // the function's parameters, unused ones zero
+}
+
+type unaryFn struct {
+	params int
+	f      func(x float64, p [2]float32) float64
+}
+
+// unaryFns are the functions and their definitions in ONNX terms; p are the parameters.
+var unaryFns = map[string]unaryFn{
+	"clip":        {2, func(x float64, p [2]float32) float64 { return math.Min(math.Max(x, float64(p[0])), float64(p[1])) }}, // Clip, Relu = clip(0,+Inf)
+	"leakyrelu":   {1, func(x float64, p [2]float32) float64 { return max(x, 0) + float64(p[0])*min(x, 0) }},
+	"hardsigmoid": {2, hardSigmoid},
+	"hardswish":   {0, func(x float64, _ [2]float32) float64 { return x * hardSigmoid(x, [2]float32{1. / 6, 0.5}) }},
+	"sigmoid":     {0, func(x float64, _ [2]float32) float64 { return sigmoid(x) }},
+	"silu":        {0, func(x float64, _ [2]float32) float64 { return x * sigmoid(x) }},
+	"tanh":        {0, func(x float64, _ [2]float32) float64 { return math.Tanh(x) }},
+	"exp":         {0, func(x float64, _ [2]float32) float64 { return math.Exp(x) }},
+	"elu":         {1, func(x float64, p [2]float32) float64 { return max(x, 0) + float64(p[0])*(math.Exp(min(x, 0))-1) }},
+	"abs":         {0, func(x float64, _ [2]float32) float64 { return math.Abs(x) }},
+	"neg":         {0, func(x float64, _ [2]float32) float64 { return -x }},
+	"sqrt":        {0, func(x float64, _ [2]float32) float64 { return math.Sqrt(x) }},
+	"floor":       {0, func(x float64, _ [2]float32) float64 { return math.Floor(x) }},
+	"ceil":        {0, func(x float64, _ [2]float32) float64 { return math.Ceil(x) }},
+	"round":       {0, func(x float64, _ [2]float32) float64 { return math.RoundToEven(x) }},
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+func hardSigmoid(x float64, p [2]float32) float64 {
+	return min(max(float64(p[0])*x+float64(p[1]), 0), 1)
+}
+
+// Relu is the activation max(x, 0).
+func Relu() Unary { return Unary{Fn: "clip", P: [2]float32{0, float32(math.Inf(1))}} }
+
+// Name implements [Op].
+func (u Unary) Name() string { return "unary" }
+
+// Infer implements [Op].
+func (u Unary) Infer(in []Type) ([]Type, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	if _, ok := unaryFns[u.Fn]; !ok {
+		return nil, fmt.Errorf("no function %q", u.Fn)
+	}
+	return in, wantFloat(in)
+}
+
+// Eval implements [Op].
+func (u Unary) Eval(in []*Tensor) ([]*Tensor, error) {
+	y := NewTensor(in[0].Type)
+	for i, v := range in[0].F {
+		y.F[i] = u.apply(v)
+	}
+	return []*Tensor{y}, nil
+}
+
+func (u Unary) apply(x float32) float32 {
+	if u.Fn == "clip" { // exact in f32, and the activation that models have most
+		return min(max(x, u.P[0]), u.P[1])
+	}
+	return float32(unaryFns[u.Fn].f(float64(x), u.P))
+}
+
+// MarshalText writes the function as "clip(0,6)".
+func (u Unary) MarshalText() ([]byte, error) {
+	s := u.Fn
+	if n := unaryFns[u.Fn].params; n > 0 {
+		var ps []string
+		for _, p := range u.P[:n] {
+			ps = append(ps, strconv.FormatFloat(float64(p), 'g', -1, 32))
+		}
+		s += "(" + strings.Join(ps, ",") + ")"
+	}
+	return []byte(s), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (u *Unary) UnmarshalText(b []byte) error {
+	name, rest, has := strings.Cut(string(b), "(")
+	fn, ok := unaryFns[name]
+	if !ok {
+		return fmt.Errorf("no function %q", name)
+	}
+	*u = Unary{Fn: name}
+	var ps []string
+	if has {
+		ps = strings.Split(strings.TrimSuffix(rest, ")"), ",")
+	}
+	if len(ps) != fn.params {
+		return fmt.Errorf("%s takes %d parameters, got %d", name, fn.params, len(ps))
+	}
+	for i, s := range ps {
+		f, err := strconv.ParseFloat(s, 32)
+		if err != nil {
+			return fmt.Errorf("%s: parameter %q: %w", name, s, err)
+		}
+		u.P[i] = float32(f)
+	}
+	return nil
+}
+
+// Binary applies a function of two variables to each pair of elements, broadcast as in numpy.
+type Binary struct {
+	Fn string // a key of the table below: add, sub, mul, div, min, max
+}
+
+var binaryFns = map[string]struct {
+	f func(a, b float32) float32
+	i func(a, b int64) (int64, error)
+}{
+	"add": {func(a, b float32) float32 { return a + b }, func(a, b int64) (int64, error) { return a + b, nil }},
+	"sub": {func(a, b float32) float32 { return a - b }, func(a, b int64) (int64, error) { return a - b, nil }},
+	"mul": {func(a, b float32) float32 { return a * b }, func(a, b int64) (int64, error) { return a * b, nil }},
+	"div": {func(a, b float32) float32 { return a / b }, func(a, b int64) (int64, error) {
+		if b == 0 {
+			return 0, fmt.Errorf("integer division by zero")
+		}
+		return a / b, nil
+	}},
+	"min": {func(a, b float32) float32 { return min(a, b) }, func(a, b int64) (int64, error) { return min(a, b), nil }},
+	"max": {func(a, b float32) float32 { return max(a, b) }, func(a, b int64) (int64, error) { return max(a, b), nil }},
+}
+
+// Name implements [Op].
+func (b Binary) Name() string { return "binary" }
+
+// Infer implements [Op].
+func (b Binary) Infer(in []Type) ([]Type, error) {
+	if err := arity(in, 2, 2); err != nil {
+		return nil, err
+	}
+	if _, ok := binaryFns[b.Fn]; !ok {
+		return nil, fmt.Errorf("no function %q", b.Fn)
+	}
+	if in[0].DType != in[1].DType {
+		return nil, fmt.Errorf("operands are %v and %v, wants one element type", in[0], in[1])
+	}
+	s, err := Broadcast(in[0].Shape, in[1].Shape)
+	return []Type{{in[0].DType, s}}, err
+}
+
+// Eval implements [Op].
+func (b Binary) Eval(in []*Tensor) ([]*Tensor, error) {
+	out, err := b.Infer(typesOf(in))
+	if err != nil {
+		return nil, err
+	}
+	y, fn := NewTensor(out[0]), binaryFns[b.Fn]
+	xs, ws := BroadcastStrides(in[0].Shape, y.Shape), BroadcastStrides(in[1].Shape, y.Shape)
+	pos := make([]int, len(y.Shape))
+	for i := range y.Shape.Elems() {
+		unflatten(i, y.Shape, pos)
+		p, q := dot(pos, xs), dot(pos, ws)
+		if y.DType.Float() {
+			y.F[i] = fn.f(in[0].F[p], in[1].F[q])
+		} else if y.I[i], err = fn.i(in[0].I[p], in[1].I[q]); err != nil {
+			return nil, err
+		}
+	}
+	return []*Tensor{y}, nil
+}
+
+// Cast converts the element type; floats are cut towards zero.
+type Cast struct{ To DType }
+
+// Name implements [Op].
+func (Cast) Name() string { return "cast" }
+
+// Infer implements [Op].
+func (c Cast) Infer(in []Type) ([]Type, error) {
+	return []Type{{c.To, slices.Clone(in[0].Shape)}}, arity(in, 1, 1)
+}
+
+// Eval implements [Op].
+func (c Cast) Eval(in []*Tensor) ([]*Tensor, error) {
+	x, y := in[0], NewTensor(Type{c.To, in[0].Shape})
+	for i := range x.Shape.Elems() {
+		switch {
+		case x.DType.Float() && c.To.Float():
+			y.F[i] = x.F[i]
+		case x.DType.Float():
+			y.I[i] = wrap(int64(x.F[i]), c.To)
+			if c.To == Bool && x.F[i] != 0 {
+				y.I[i] = 1
+			}
+		case c.To.Float():
+			y.F[i] = float32(x.I[i])
+		default:
+			y.I[i] = wrap(x.I[i], c.To)
+		}
+	}
+	return []*Tensor{y}, nil
+}
+
+// wrap reduces v to the range of t, as two's complement hardware does.
+func wrap(v int64, t DType) int64 {
+	switch t {
+	case I32:
+		return int64(int32(v))
+	case I8:
+		return int64(int8(v))
+	case U8:
+		return int64(uint8(v))
+	case Bool:
+		if v != 0 {
+			return 1
+		}
+	}
+	return v
+}

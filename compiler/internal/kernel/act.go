@@ -1,0 +1,226 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+// Act is a function of one variable, applied to accumulators before they are stored or by [Map]. The
+// names and parameters are those of ir.Unary; the zero value does nothing.
+type Act struct {
+	Fn string
+	P  [2]float32
+}
+
+func (a Act) name() string {
+	switch {
+	case a.Fn == "":
+		return ""
+	case a.P == [2]float32{}:
+		return "_" + a.Fn
+	}
+	return fmt.Sprintf("_%s(%g,%g)", a.Fn, a.P[0], a.P[1])
+}
+
+// actions write the function over the vector in x.
+var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
+	"clip":      clip,
+	"leakyrelu": func(f *fn, x wasm.Local, p [2]float32) { f.signSplit(x, func() { f.mulBy(x, p[0]) }) },
+	"elu": func(f *fn, x wasm.Local, p [2]float32) {
+		f.signSplit(x, func() {
+			f.exp(x)
+			f.c.Get(x)
+			splat(f.c, 1)
+			f.c.Op(wasm.F32x4Sub).Set(x)
+			f.mulBy(x, p[0])
+		})
+	},
+	"hardsigmoid": func(f *fn, x wasm.Local, p [2]float32) { f.hardSigmoid(x, p) },
+	"hardswish": func(f *fn, x wasm.Local, _ [2]float32) {
+		f.times(x, func(y wasm.Local) { f.hardSigmoid(y, [2]float32{1. / 6, 0.5}) })
+	},
+	"sigmoid": func(f *fn, x wasm.Local, _ [2]float32) { f.sigmoid(x) },
+	"silu":    func(f *fn, x wasm.Local, _ [2]float32) { f.times(x, f.sigmoid) },
+	"tanh":    func(f *fn, x wasm.Local, _ [2]float32) { f.tanh(x) },
+	"exp":     func(f *fn, x wasm.Local, _ [2]float32) { f.exp(x) },
+	"abs":     lanewise(wasm.F32x4Abs),
+	"neg":     lanewise(wasm.F32x4Neg),
+	"sqrt":    lanewise(wasm.F32x4Sqrt),
+	"floor":   lanewise(wasm.F32x4Floor),
+	"ceil":    lanewise(wasm.F32x4Ceil),
+	"round":   lanewise(wasm.F32x4Nearest),
+}
+
+func lanewise(op wasm.Op) func(*fn, wasm.Local, [2]float32) {
+	return func(f *fn, x wasm.Local, _ [2]float32) { f.c.Get(x).Op(op).Set(x) }
+}
+
+// Supported reports whether kernels know the function.
+func (a Act) Supported() bool {
+	_, ok := actions[a.Fn]
+	return ok || a.Fn == ""
+}
+
+// fn writes elementwise functions, with temporaries that are shared by all uses in one body.
+type fn struct {
+	c    *wasm.Code
+	free []wasm.Local
+}
+
+func (f *fn) temp() wasm.Local {
+	if n := len(f.free); n > 0 {
+		l := f.free[n-1]
+		f.free = f.free[:n-1]
+		return l
+	}
+	return f.c.Local(wasm.V128)
+}
+
+func (f *fn) done(l wasm.Local) { f.free = append(f.free, l) }
+
+// apply writes a over the vector in x.
+func (f *fn) apply(a Act, x wasm.Local) {
+	if a.Fn != "" {
+		actions[a.Fn](f, x, a.P)
+	}
+}
+
+// clip bounds x. pmax and pmin are one SSE instruction each, where max and min are five, and with
+// x first they hand NaN on as well.
+func clip(f *fn, x wasm.Local, p [2]float32) {
+	f.c.Get(x)
+	if p[0] != -inf {
+		splat(f.c, p[0])
+		f.c.Op(wasm.F32x4Pmax)
+	}
+	if p[1] != inf {
+		splat(f.c, p[1])
+		f.c.Op(wasm.F32x4Pmin)
+	}
+	f.c.Set(x)
+}
+
+func (f *fn) mulBy(x wasm.Local, k float32) {
+	f.c.Get(x)
+	splat(f.c, k)
+	f.c.Op(wasm.F32x4Mul).Set(x)
+}
+
+// times multiplies x by what body makes of a copy of it.
+func (f *fn) times(x wasm.Local, body func(y wasm.Local)) {
+	y := f.temp()
+	f.c.Get(x).Set(y)
+	body(y)
+	f.c.Get(x, y).Op(wasm.F32x4Mul).Set(x)
+	f.done(y)
+}
+
+// signSplit applies negative, which changes x, where x is below zero.
+func (f *fn) signSplit(x wasm.Local, negative func()) {
+	keep := f.temp()
+	f.c.Get(x).Set(keep)
+	f.c.Get(x)
+	splat(f.c, 0)
+	f.c.Op(wasm.F32x4Pmin).Set(x) // so that exp of large positive lanes does not overflow to NaN
+	negative()
+	f.c.Get(x, keep, keep)
+	splat(f.c, 0)
+	f.c.Op(wasm.F32x4Lt, wasm.V128Bitselect).Set(x)
+	f.done(keep)
+}
+
+func (f *fn) hardSigmoid(x wasm.Local, p [2]float32) {
+	f.mulBy(x, p[0])
+	f.c.Get(x)
+	splat(f.c, p[1])
+	f.c.Op(wasm.F32x4Add).Set(x)
+	clip(f, x, [2]float32{0, 1})
+}
+
+// sigmoid writes 1/(1+exp(-x)).
+func (f *fn) sigmoid(x wasm.Local) {
+	f.c.Get(x).Op(wasm.F32x4Neg).Set(x)
+	f.exp(x)
+	splat(f.c, 1)
+	splat(f.c, 1)
+	f.c.Get(x).Op(wasm.F32x4Add, wasm.F32x4Div).Set(x)
+}
+
+// tanh writes sign(x)·(1-e)/(1+e) with e = exp(-2|x|), which never overflows; below 0.04 the odd
+// series x - x³/3 + 2x⁵/15 keeps the digits that the quotient cancels.
+func (f *fn) tanh(x wasm.Local) {
+	e, small, sq := f.temp(), f.temp(), f.temp()
+	c := f.c
+	c.Get(x, x).Op(wasm.F32x4Mul).Set(sq)
+	c.Get(x)
+	c.Get(sq)
+	splat(c, 2./15)
+	c.Op(wasm.F32x4Mul)
+	splat(c, -1./3)
+	c.Op(wasm.F32x4Add).Get(sq).Op(wasm.F32x4Mul)
+	splat(c, 1)
+	c.Op(wasm.F32x4Add, wasm.F32x4Mul).Set(small)
+
+	c.Get(x).Op(wasm.F32x4Abs).Set(e)
+	f.mulBy(e, -2)
+	f.exp(e)
+	splat(c, 1)
+	c.Get(e).Op(wasm.F32x4Sub)
+	splat(c, 1)
+	c.Get(e).Op(wasm.F32x4Add, wasm.F32x4Div)
+	// The quotient takes x's sign, and NaN goes through small.
+	c.Get(x)
+	splatInt(c, -1<<31)
+	c.Op(wasm.V128And, wasm.V128Or).Set(e)
+	c.Get(e, small, sq)
+	splat(c, 0.0016)
+	c.Op(wasm.F32x4Gt, wasm.V128Bitselect).Set(x)
+	f.done(e)
+	f.done(small)
+	f.done(sq)
+}
+
+// expPoly are the coefficients of a minimax polynomial for exp on ±ln2/2, highest power first, from
+// S. L. Moshier's Cephes library, expf.
+var expPoly = [...]float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}
+
+// exp writes e^x with an error below 2 units in the last place: x = n·ln2 + r, a polynomial in r, and
+// 2^n multiplied in two halves so that results reach from denormals to infinity.
+func (f *fn) exp(x wasm.Local) {
+	c, n, y := f.c, f.temp(), f.temp()
+	clip(f, x, [2]float32{-104, 89})
+	c.Get(x)
+	splat(c, 1.44269504088896341)
+	c.Op(wasm.F32x4Mul, wasm.F32x4Nearest).Set(n)
+	for _, ln2 := range []float32{0.693359375, -2.12194440e-4} { // in two parts: the first is exact
+		c.Get(x, n)
+		splat(c, ln2)
+		c.Op(wasm.F32x4Mul, wasm.F32x4Sub).Set(x)
+	}
+	splat(c, expPoly[0])
+	for _, k := range expPoly[1:] {
+		c.Get(x).Op(wasm.F32x4Mul)
+		splat(c, k)
+		c.Op(wasm.F32x4Add)
+	}
+	c.Get(x).Op(wasm.F32x4Mul).Get(x).Op(wasm.F32x4Mul).Get(x).Op(wasm.F32x4Add)
+	splat(c, 1)
+	c.Op(wasm.F32x4Add).Set(y)
+	c.Get(n).Op(wasm.I32x4TruncSatF32x4S).Set(n)
+	half := f.temp()
+	c.Get(n).I32(1).Op(wasm.I32x4ShrS).Set(half)
+	c.Get(y)
+	power := func() {
+		splatInt(c, 127)
+		c.Op(wasm.I32x4Add).I32(23).Op(wasm.I32x4Shl, wasm.F32x4Mul)
+	}
+	c.Get(half)
+	power()
+	c.Get(n, half).Op(wasm.I32x4Sub)
+	power()
+	c.Set(x)
+	f.done(n)
+	f.done(y)
+	f.done(half)
+}

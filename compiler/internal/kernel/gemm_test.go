@@ -1,0 +1,35 @@
+package kernel
+
+import (
+	"fmt"
+	"testing"
+)
+
+// pointwise is the Gemm of a 1×1 convolution over m pixels with packed constants.
+func pointwise(m, n, k int, tile Tile) Gemm {
+	return Gemm{
+		Outer: 1, Inner: m, AInner: k * 4, CInner: n * 4,
+		Seg0: 1, Seg1: 1, Depth: k, N: n,
+		BRow: tile.NV * vec, BPanel: k * tile.NV * vec, Tile: tile,
+	}
+}
+
+func BenchmarkGemmTiles(b *testing.B) {
+	for _, shape := range [][3]int{{784, 192, 192}, {3136, 96, 16}, {49, 320, 960}, {196, 96, 576}} {
+		for _, tile := range []Tile{{2, 4, 4}, {3, 2, 4}, {4, 2, 4}, {4, 2, 8}, {3, 3, 4}, {2, 3, 4}, {4, 3, 4}, {6, 2, 4}, {4, 1, 4}, {1, 4, 4}, {2, 2, 8}} {
+			g := pointwise(shape[0], shape[1], shape[2], tile)
+			b.Run(fmt.Sprintf("%s/%dx%d_u%d", g.Name(), tile.MR, tile.NV, tile.Unroll), func(b *testing.B) {
+				m := newMachine(b, g, 16<<20)
+				a := m.put(make([]float32, shape[0]*shape[2]))
+				w := m.put(make([]float32, shape[2]*up(shape[1], tile.PanelCols())))
+				c := m.put(make([]float32, shape[0]*shape[1]))
+				bias := m.put(make([]float32, up(shape[1], tile.PanelCols())))
+				for b.Loop() {
+					m.call(a, w, c, bias)
+				}
+				macs := float64(shape[0]) * float64(shape[1]) * float64(shape[2])
+				b.ReportMetric(macs*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+			})
+		}
+	}
+}

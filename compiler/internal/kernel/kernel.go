@@ -1,0 +1,88 @@
+// Package kernel writes the inner loops of a compiled model as Wasm SIMD instructions. Use a kernel's
+// parameters to say what it computes and its Emit to write it; never give it a tensor: it knows
+// addresses, strides and counts, all in bytes or elements as stated, and nothing of graphs.
+//
+// A kernel is a comparable struct, so that layers with equal parameters share one function. Its
+// function takes i32 addresses and returns nothing. Where the last vector of a row is not full, loads
+// may touch up to 12 bytes beyond the row, which must lie within memory, and stores never do.
+// Internal to the compiler; it promises no compatibility.
+package kernel
+
+import (
+	"math"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+// Kernel is one function of a compiled model.
+type Kernel interface {
+	// Name says what the function computes, for the name section and profiles.
+	Name() string
+	// Args is the number of i32 addresses that the function takes.
+	Args() int
+	// Emit writes the body.
+	Emit(c *wasm.Code)
+}
+
+// New returns the code of k.
+func New(k Kernel) (wasm.FuncType, *wasm.Code) {
+	params := make([]wasm.ValType, k.Args())
+	for i := range params {
+		params[i] = wasm.I32
+	}
+	c := wasm.NewCode(params...)
+	k.Emit(c)
+	return wasm.FuncType{Params: params}, c
+}
+
+const (
+	vec   = 16 // bytes of a vector
+	lanes = 4  // f32 lanes of a vector
+)
+
+// times repeats body n times; a body that runs once needs no loop.
+func times(c *wasm.Code, n int, body func()) {
+	switch {
+	case n == 1:
+		body()
+	case n > 1:
+		c.Range(c.Local(wasm.I32), 0, int32(n), 1, body)
+	}
+}
+
+// moving copies the addresses in ls to fresh locals for a loop that advances them.
+func moving(c *wasm.Code, ls ...wasm.Local) []wasm.Local {
+	out := make([]wasm.Local, len(ls))
+	for i, l := range ls {
+		out[i] = c.Local(wasm.I32)
+		c.Get(l).Set(out[i])
+	}
+	return out
+}
+
+// store writes the first n lanes of vector v to the address in at plus offset.
+func store(c *wasm.Code, at, v wasm.Local, offset, n int) {
+	o := uint32(offset)
+	switch n {
+	case 4:
+		c.Get(at, v).Store(wasm.V128Store, o)
+		return
+	case 3:
+		c.Get(at, v).StoreLane(wasm.V128Store32Lane, o+8, 2)
+	}
+	if n == 1 {
+		c.Get(at, v).StoreLane(wasm.V128Store32Lane, o, 0)
+	} else {
+		c.Get(at, v).StoreLane(wasm.V128Store64Lane, o, 0)
+	}
+}
+
+// splat pushes x in every lane.
+func splat(c *wasm.Code, x float32) { c.F32x4(x, x, x, x) }
+
+// splatInt pushes x in every i32 lane.
+func splatInt(c *wasm.Code, x int32) { c.I32x4(x, x, x, x) }
+
+func up(n, to int) int { return (n + to - 1) / to * to }
+
+var inf = float32(math.Inf(1))

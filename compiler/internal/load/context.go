@@ -1,0 +1,243 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/onnx"
+)
+
+// context is one node while it is converted. The first error sticks: after it every method does
+// nothing, so that a converter reads as the formula that it is.
+type context struct {
+	*loader
+	*onnx.Node
+	name     string
+	in       []*ir.Value // nil: left out
+	poisoned bool
+	err      error
+}
+
+func (c *context) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (c *context) unsupported(format string, args ...any) {
+	c.fail("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+// input returns input i, which the operator requires.
+func (c *context) input(i int) *ir.Value {
+	if v := c.optional(i); v != nil {
+		return v
+	}
+	c.fail("input %d is missing", i)
+	return &ir.Value{Type: ir.Of(ir.F32)}
+}
+
+func (c *context) optional(i int) *ir.Value {
+	if i < len(c.in) {
+		return c.in[i]
+	}
+	return nil
+}
+
+func (c *context) shape(i int) ir.Shape { return c.input(i).Type.Shape }
+
+// constant returns input i, which must be known at compile time, or nil if it is left out.
+func (c *context) constant(i int) *ir.Tensor {
+	v := c.optional(i)
+	if v == nil {
+		return nil
+	}
+	if v.Const == nil {
+		c.unsupported("input %d (%s) is computed while the model runs; it must be a constant", i, v.Name)
+	}
+	return v.Const
+}
+
+// ints returns the integers of constant input i, or those of attribute attr as older versions of
+// the operators have it, or absent.
+func (c *context) ints(i int, attr string, absent []int) []int {
+	if t := c.constant(i); t != nil {
+		if t.DType.Float() {
+			c.fail("input %d is %v, wants integers", i, t.Type)
+			return absent
+		}
+		return toInts(t.I)
+	}
+	if attr == "" {
+		return absent
+	}
+	return c.attrInts(attr, absent)
+}
+
+func toInts(v []int64) []int {
+	s := make([]int, len(v))
+	for i, x := range v {
+		s[i] = int(x)
+	}
+	return s
+}
+
+// scalar returns the only element of constant input i, or attribute attr, or absent.
+func (c *context) scalar(i int, attr string, absent float32) float32 {
+	if t := c.constant(i); t != nil {
+		switch {
+		case t.Shape.Elems() != 1:
+			c.fail("input %d is %v, wants a scalar", i, t.Type)
+			return absent
+		case t.DType.Float():
+			return t.F[0]
+		}
+		return float32(t.I[0])
+	}
+	return c.attrFloat(attr, absent)
+}
+
+func (c *context) attrInt(name string, absent int) int {
+	v, err := c.Node.Int(name, int64(absent))
+	if err != nil {
+		c.fail("%w", err)
+	}
+	return int(v)
+}
+
+func (c *context) attrFloat(name string, absent float32) float32 {
+	if name == "" {
+		return absent
+	}
+	v, err := c.Node.Float(name, absent)
+	if err != nil {
+		c.fail("%w", err)
+	}
+	return v
+}
+
+func (c *context) attrStr(name, absent string) string {
+	v, err := c.Node.Str(name, absent)
+	if err != nil {
+		c.fail("%w", err)
+	}
+	return v
+}
+
+func (c *context) attrInts(name string, absent []int) []int {
+	v, err := c.Node.Ints(name, nil)
+	if err != nil {
+		c.fail("%w", err)
+	}
+	if v == nil {
+		return absent
+	}
+	return toInts(v)
+}
+
+// axis resolves an axis that may count from the end.
+func (c *context) axis(a, rank int) int {
+	if a < -rank || a >= rank {
+		c.fail("axis %d is outside rank %d", a, rank)
+		return 0
+	}
+	return (a + rank) % rank
+}
+
+func (c *context) axes(as []int, rank int) []int {
+	out := make([]int, len(as))
+	for i, a := range as {
+		out[i] = c.axis(a, rank)
+	}
+	slices.Sort(out)
+	if len(slices.Compact(slices.Clone(out))) != len(out) {
+		c.fail("axes %v name one twice", as)
+	}
+	return out
+}
+
+// add appends a node for op and returns its output; one whose inputs are all known is folded.
+func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value {
+	if c.err != nil {
+		return &ir.Value{Type: ir.Of(ir.F32)}
+	}
+	n, err := ir.NewNode(c.name, op, in...)
+	if err != nil {
+		c.err = err
+		return &ir.Value{Type: ir.Of(ir.F32)}
+	}
+	v := n.Out[0]
+	if c.err = checkSize(v.Type.Shape); c.err != nil {
+		return v
+	}
+	if c.fold(n) || c.err != nil {
+		return v
+	}
+	if v.Type.DType != ir.F32 {
+		c.unsupported("it computes %v while the model runs; only f32 does yet", v.Type)
+	}
+	c.graph.Nodes = append(c.graph.Nodes, n)
+	return v
+}
+
+func (c *context) fold(n *ir.Node) bool {
+	args := make([]*ir.Tensor, len(n.In))
+	for i, v := range n.In {
+		if v.Const == nil {
+			return false
+		}
+		args[i] = v.Const
+	}
+	v := n.Out[0]
+	if c.folded += v.Type.Shape.Elems(); c.folded > maxFolded {
+		c.fail("constants of this model need more than %d elements", maxFolded)
+		return false
+	}
+	out, err := n.Op.Eval(args)
+	if err != nil {
+		c.err = err
+		return false
+	}
+	v.Const = out[0]
+	return true
+}
+
+// floats returns a constant of the given shape.
+func (c *context) floats(data []float32, dims ...int) *ir.Value {
+	return ir.ConstValue(c.name+".const", ir.Floats(data, dims...))
+}
+
+func (c *context) number(x float32) *ir.Value { return c.floats([]float32{x}) }
+
+// zeros is the bias of an operator that has none.
+func (c *context) zeros(n int) *ir.Value { return c.floats(make([]float32, n), n) }
+
+func (c *context) reshape(v *ir.Value, shape ...int) *ir.Value {
+	if slices.Equal(v.Type.Shape, shape) {
+		return v
+	}
+	return c.add(ir.Reshape{Shape: shape}, v)
+}
+
+func (c *context) transpose(v *ir.Value, perm ...int) *ir.Value {
+	return c.add(ir.Transpose{Perm: perm}, v)
+}
+
+// channelsLast and channelsFirst turn [N, C, spatial…] into [N, spatial…, C] and back.
+func (c *context) channelsLast(v *ir.Value) *ir.Value {
+	perm := []int{0}
+	for i := 2; i < len(v.Type.Shape); i++ {
+		perm = append(perm, i)
+	}
+	return c.transpose(v, append(perm, 1)...)
+}
+
+func (c *context) channelsFirst(v *ir.Value) *ir.Value {
+	r := len(v.Type.Shape)
+	perm := []int{0, r - 1}
+	for i := 1; i < r-1; i++ {
+		perm = append(perm, i)
+	}
+	return c.transpose(v, perm...)
+}

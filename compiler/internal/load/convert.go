@@ -1,0 +1,211 @@
+package load
+
+import (
+	"math"
+	"slices"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// converter adds the nodes for one ONNX node and returns its outputs.
+type converter func(c *context) []*ir.Value
+
+// converters are the ONNX operators that the compiler takes, each as a composition of core ones.
+var converters map[string]converter
+
+func init() {
+	inf := float32(math.Inf(1))
+	converters = map[string]converter{
+		"Conv": conv, "MaxPool": pool("max"), "AveragePool": pool("avg"),
+		"GlobalAveragePool": globalPool("mean"), "GlobalMaxPool": globalPool("max"),
+		"BatchNormalization": batchNorm,
+		"Gemm":               gemm, "MatMul": matmul,
+
+		"Relu": unary("clip", param{"", 0}, param{"", inf}), "Clip": clip,
+		"LeakyRelu":   unary("leakyrelu", param{"alpha", 0.01}),
+		"HardSigmoid": unary("hardsigmoid", param{"alpha", 0.2}, param{"beta", 0.5}),
+		"Elu":         unary("elu", param{"alpha", 1}),
+		"HardSwish":   unary("hardswish"), "Sigmoid": unary("sigmoid"), "Tanh": unary("tanh"), "Exp": unary("exp"),
+		"Abs": unary("abs"), "Neg": unary("neg"), "Sqrt": unary("sqrt"), "Floor": unary("floor"), "Ceil": unary("ceil"),
+		"Round": unary("round"), "Reciprocal": reciprocal,
+		"Add": binary("add"), "Sub": binary("sub"), "Mul": binary("mul"), "Div": binary("div"),
+		"Sum": binary("add"), "Min": binary("min"), "Max": binary("max"),
+
+		"ReduceMean": reduce("mean"), "ReduceSum": reduce("sum"), "ReduceMax": reduce("max"), "ReduceMin": reduce("min"),
+		"Softmax": softmax,
+
+		"Flatten": flatten, "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
+		"Concat": concat, "Slice": slice, "Split": split, "Pad": pad, "Gather": gather,
+
+		"Identity": identity, "Dropout": identity,
+		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
+	}
+}
+
+type param struct {
+	attr   string
+	absent float32
+}
+
+func unary(fn string, params ...param) converter {
+	return func(c *context) []*ir.Value {
+		u := ir.Unary{Fn: fn}
+		for i, p := range params {
+			u.P[i] = c.attrFloat(p.attr, p.absent)
+		}
+		return []*ir.Value{c.add(u, c.input(0))}
+	}
+}
+
+// clip converts Clip (versions 1 to 13): bounds as attributes, then as inputs.
+func clip(c *context) []*ir.Value {
+	x := c.input(0)
+	lo, hi := c.optional(1), c.optional(2)
+	if lo == nil || lo.Const != nil {
+		if hi == nil || hi.Const != nil {
+			inf := float32(math.Inf(1))
+			return []*ir.Value{c.add(ir.Unary{Fn: "clip", P: [2]float32{c.scalar(1, "min", -inf), c.scalar(2, "max", inf)}}, x)}
+		}
+	}
+	if lo != nil {
+		x = c.add(ir.Binary{Fn: "max"}, x, lo)
+	}
+	if hi != nil {
+		x = c.add(ir.Binary{Fn: "min"}, x, hi)
+	}
+	return []*ir.Value{x}
+}
+
+func reciprocal(c *context) []*ir.Value {
+	return []*ir.Value{c.add(ir.Binary{Fn: "div"}, c.number(1), c.input(0))}
+}
+
+// binary folds its inputs from the left: two for Add, any number for Sum, Min and Max.
+func binary(fn string) converter {
+	return func(c *context) []*ir.Value {
+		x := c.input(0)
+		for i := 1; i < len(c.in); i++ {
+			x = c.add(ir.Binary{Fn: fn}, x, c.input(i))
+		}
+		return []*ir.Value{x}
+	}
+}
+
+// gemm converts Gemm (versions 7 to 13): α·A'·B' + β·C.
+func gemm(c *context) []*ir.Value {
+	a, b := c.input(0), c.input(1)
+	if c.err == nil && (len(a.Type.Shape) != 2 || len(b.Type.Shape) != 2) {
+		c.fail("operands %v and %v must be matrices", a.Type.Shape, b.Type.Shape)
+	}
+	if c.attrInt("transA", 0) != 0 {
+		a = c.transpose(a, 1, 0)
+	}
+	if c.attrInt("transB", 0) != 0 {
+		b = c.transpose(b, 1, 0)
+	}
+	if c.err != nil {
+		return nil
+	}
+	if alpha := c.attrFloat("alpha", 1); alpha != 1 {
+		b = c.add(ir.Binary{Fn: "mul"}, b, c.number(alpha))
+	}
+	bias := c.optional(2)
+	if bias == nil {
+		return []*ir.Value{c.product(a, b)}
+	}
+	if beta := c.attrFloat("beta", 1); beta != 1 {
+		bias = c.add(ir.Binary{Fn: "mul"}, bias, c.number(beta))
+	}
+	return []*ir.Value{c.add(ir.Binary{Fn: "add"}, c.product(a, b), bias)}
+}
+
+func (c *context) product(a, b *ir.Value) *ir.Value {
+	if c.err != nil {
+		return a
+	}
+	bs := b.Type.Shape
+	return c.add(ir.MatMul{}, a, b, c.zeros(bs[len(bs)-1]))
+}
+
+// matmul converts MatMul (version 13); a vector becomes a matrix of one row or one column.
+func matmul(c *context) []*ir.Value {
+	a, b := c.input(0), c.input(1)
+	as, bs := a.Type.Shape, b.Type.Shape
+	if len(as) == 0 || len(bs) == 0 {
+		c.fail("operands %v and %v: a scalar is no matrix", as, bs)
+		return nil
+	}
+	if len(as) == 1 {
+		a = c.reshape(a, 1, as[0])
+	}
+	if len(bs) == 1 {
+		b = c.reshape(b, bs[0], 1)
+	}
+	y := c.product(a, b)
+	ys := y.Type.Shape
+	var drop []int
+	if len(as) == 1 {
+		drop = append(drop, len(ys)-2)
+	}
+	if len(bs) == 1 {
+		drop = append(drop, len(ys)-1)
+	}
+	return []*ir.Value{c.reshape(y, without(ys, drop)...)}
+}
+
+// reduce converts ReduceMean, -Sum, -Max and -Min (versions 1 to 18): axes as an attribute, then
+// as an input.
+func reduce(fn string) converter {
+	return func(c *context) []*ir.Value {
+		x := c.input(0)
+		rank := len(x.Type.Shape)
+		axes := c.axes(c.ints(1, "axes", nil), rank)
+		if len(axes) == 0 {
+			if c.attrInt("noop_with_empty_axes", 0) != 0 {
+				return []*ir.Value{x}
+			}
+			for i := range rank {
+				axes = append(axes, i)
+			}
+		}
+		y := c.add(ir.Reduce{Fn: fn, Axes: axes}, x)
+		if c.attrInt("keepdims", 1) != 0 {
+			return []*ir.Value{y}
+		}
+		return []*ir.Value{c.reshape(y, without(x.Type.Shape, axes)...)}
+	}
+}
+
+func without(s ir.Shape, axes []int) []int {
+	out := []int{}
+	for i, d := range s {
+		if !slices.Contains(axes, i) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// softmax converts Softmax: one axis from version 13 on, all axes from the given one before it.
+func softmax(c *context) []*ir.Value {
+	x := c.input(0)
+	s := x.Type.Shape
+	if c.opset < 13 {
+		axis := c.axis(c.attrInt("axis", 1), len(s)+1)
+		if c.err != nil {
+			return nil
+		}
+		flat := c.reshape(x, s[:axis].Elems(), s[axis:].Elems())
+		return []*ir.Value{c.reshape(c.add(ir.Softmax{}, flat), s...)}
+	}
+	axis, last := c.axis(c.attrInt("axis", -1), len(s)), len(s)-1
+	if c.err != nil || axis == last {
+		return []*ir.Value{c.add(ir.Softmax{}, x)}
+	}
+	perm := make([]int, len(s))
+	for i := range perm {
+		perm[i] = i
+	}
+	perm[axis], perm[last] = last, axis
+	return []*ir.Value{c.transpose(c.add(ir.Softmax{}, c.transpose(x, perm...)), perm...)}
+}

@@ -1,0 +1,336 @@
+// Package load turns an ONNX model into the compiler's graph. Use it to learn what a model means:
+// shapes are bound, operators are decomposed into the core ones, whatever is known at compile time is
+// folded, and pictures are turned channels last around the operators that want it. It never
+// optimises; that is the work of the passes. Internal to the compiler; it promises no compatibility.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/onnx"
+)
+
+// Options bind what a model leaves open.
+type Options struct {
+	// Dims gives symbolic dimensions their extent, by name. An unnamed one is called
+	// "<input>.<axis>". A leading batch dimension that is not named here is 1.
+	Dims map[string]int
+}
+
+// maxElems bounds one tensor: 4 GiB of f32 is all that a 32-bit memory holds.
+const maxElems = 1 << 30
+
+// maxFolded bounds the elements that constant folding may produce for one model, so that a small
+// hostile file cannot ask for endless memory.
+const maxFolded = 1 << 29
+
+// ErrUnsupported marks what the compiler does not know how to compile.
+var ErrUnsupported = errors.New("unsupported")
+
+// ErrUnbound marks a symbolic dimension without an extent.
+var ErrUnbound = errors.New("dimension not bound")
+
+// Unsupported is one node that cannot be compiled, and why.
+type Unsupported struct {
+	Node   string // the model's name for it, or its place among the nodes
+	Op     string // with its domain, if it is not ai.onnx
+	Reason string
+}
+
+// UnsupportedError lists every node that cannot be compiled. It matches ErrUnsupported.
+type UnsupportedError struct{ Nodes []Unsupported }
+
+func (e *UnsupportedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "unsupported: %d node(s) cannot be compiled:", len(e.Nodes))
+	for _, n := range e.Nodes {
+		fmt.Fprintf(&b, "\n  %s (%s): %s", n.Op, n.Node, n.Reason)
+	}
+	return b.String()
+}
+
+// Unwrap makes errors.Is(err, ErrUnsupported) true.
+func (e *UnsupportedError) Unwrap() error { return ErrUnsupported }
+
+// UnboundError lists every symbolic dimension that has no extent. It matches ErrUnbound.
+type UnboundError struct{ Dims []string } // "name (axis 2 of input "x")", name first
+
+func (e *UnboundError) Error() string {
+	return "dimension not bound: " + strings.Join(e.Dims, ", ")
+}
+
+// Unwrap makes errors.Is(err, ErrUnbound) true.
+func (e *UnboundError) Unwrap() error { return ErrUnbound }
+
+// Result is a loaded model.
+type Result struct {
+	Graph *ir.Graph
+	Bound map[string]int // each symbolic dimension with the extent that it got
+}
+
+type loader struct {
+	graph   *ir.Graph
+	vals    map[string]*ir.Value // nil: its producer is unsupported
+	opset   int64
+	opt     Options
+	bound   map[string]int
+	missing []Unsupported
+	folded  int
+}
+
+// Model loads m. The error is a *UnsupportedError, a *UnboundError, or says which node is malformed.
+func Model(m *onnx.Model, opt Options) (*Result, error) {
+	l := &loader{
+		graph: &ir.Graph{Name: m.Graph.Name},
+		vals:  map[string]*ir.Value{},
+		opset: m.Opsets[""],
+		opt:   opt,
+		bound: map[string]int{},
+	}
+	if err := l.initializers(m.Graph); err != nil {
+		return nil, err
+	}
+	if err := l.inputs(m.Graph); err != nil {
+		return nil, err
+	}
+	for i, n := range m.Graph.Nodes {
+		if err := l.node(n, i); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.missing) > 0 {
+		return nil, &UnsupportedError{l.missing}
+	}
+	if err := l.outputs(m.Graph); err != nil {
+		return nil, err
+	}
+	if err := l.graph.Verify(); err != nil {
+		return nil, fmt.Errorf("the loaded graph does not hold together: %w", err)
+	}
+	return &Result{l.graph, l.bound}, nil
+}
+
+func (l *loader) initializers(g *onnx.Graph) error {
+	for _, t := range g.Initializers {
+		c, err := Tensor(t)
+		if err != nil {
+			return fmt.Errorf("initializer %q: %w", t.Name, err)
+		}
+		l.vals[t.Name] = ir.ConstValue(t.Name, c)
+	}
+	if len(g.SparseInitializers) > 0 {
+		l.missing = append(l.missing, Unsupported{"graph", "initializers", "sparse tensors"})
+	}
+	return nil
+}
+
+// Tensor converts a constant of the model.
+func Tensor(t *onnx.Tensor) (*ir.Tensor, error) {
+	typ, err := typeOf(t.DType)
+	if err != nil {
+		return nil, err
+	}
+	n, err := t.Len()
+	if err != nil {
+		return nil, err
+	}
+	if n > maxElems {
+		return nil, fmt.Errorf("%d elements are more than a 32-bit memory holds", n)
+	}
+	x := &ir.Tensor{Type: ir.Type{DType: typ, Shape: ir.Shape{}}}
+	for _, d := range t.Dims {
+		x.Shape = append(x.Shape, int(d))
+	}
+	if typ.Float() {
+		x.F, err = t.Float32s()
+	} else {
+		x.I, err = t.Int64s()
+	}
+	return x, err
+}
+
+// typeOf maps element types; floats of any width compute as f32, integers keep the widths that
+// kernels know.
+func typeOf(t onnx.DType) (ir.DType, error) {
+	switch t {
+	case onnx.F32, onnx.F16, onnx.BF16, onnx.F64:
+		return ir.F32, nil
+	case onnx.I64, onnx.U64, onnx.U32:
+		return ir.I64, nil
+	case onnx.I32, onnx.I16, onnx.U16:
+		return ir.I32, nil
+	case onnx.I8:
+		return ir.I8, nil
+	case onnx.U8:
+		return ir.U8, nil
+	case onnx.Bool:
+		return ir.Bool, nil
+	}
+	return 0, fmt.Errorf("%w element type %v", ErrUnsupported, t)
+}
+
+func (l *loader) inputs(g *onnx.Graph) error {
+	var unbound []string
+	for _, in := range g.Inputs {
+		if _, ok := l.vals[in.Name]; ok {
+			continue // IR versions below 4 list the weights among the inputs
+		}
+		if in.Kind != "tensor" || !in.HasShape {
+			return fmt.Errorf("input %q: %w: it has no tensor type with a shape", in.Name, ErrUnsupported)
+		}
+		typ, err := typeOf(in.DType)
+		if err != nil {
+			return fmt.Errorf("input %q: %w", in.Name, err)
+		}
+		t := ir.Type{DType: typ, Shape: ir.Shape{}}
+		for axis, d := range in.Shape {
+			n, name := l.extent(in, axis, d)
+			if name != "" {
+				unbound = append(unbound, name)
+				continue
+			}
+			if n < 1 {
+				return fmt.Errorf("input %q: axis %d has extent %d", in.Name, axis, n)
+			}
+			t.Shape = append(t.Shape, n)
+		}
+		if err := checkSize(t.Shape); err != nil {
+			return fmt.Errorf("input %q: %w", in.Name, err)
+		}
+		v := &ir.Value{Name: in.Name, Type: t}
+		l.vals[in.Name] = v
+		l.graph.In = append(l.graph.In, v)
+	}
+	if len(unbound) > 0 {
+		return &UnboundError{unbound}
+	}
+	return nil
+}
+
+// extent resolves one dimension of an input, or returns a description of the unbound one.
+func (l *loader) extent(in *onnx.ValueInfo, axis int, d onnx.Dim) (int, string) {
+	if d.Known {
+		return int(d.Value), ""
+	}
+	name := d.Param
+	if name == "" {
+		name = fmt.Sprintf("%s.%d", in.Name, axis)
+	}
+	if n, ok := l.opt.Dims[name]; ok {
+		l.bound[name] = n
+		return n, ""
+	}
+	if axis == 0 && len(in.Shape) > 1 && isBatch(d.Param) {
+		l.bound[name] = 1
+		return 1, ""
+	}
+	return 0, fmt.Sprintf("%s (axis %d of input %q)", name, axis, in.Name)
+}
+
+// isBatch tells the names that exporters give the batch dimension.
+func isBatch(name string) bool {
+	n := strings.ToLower(name)
+	return strings.Contains(n, "batch") || strings.HasPrefix(n, "unk__") || slices.Contains([]string{"", "n", "b", "bs", "none", "?"}, n)
+}
+
+func checkSize(s ir.Shape) error {
+	n := 1
+	for _, d := range s {
+		if d < 0 || d > 0 && n > maxElems/d {
+			return fmt.Errorf("a tensor of shape %v is more than a 32-bit memory holds", s)
+		}
+		n *= d
+	}
+	return nil
+}
+
+func (l *loader) node(n *onnx.Node, index int) error {
+	name := n.Name
+	if name == "" {
+		name = fmt.Sprintf("node %d", index)
+		if len(n.Outputs) > 0 {
+			name += " → " + n.Outputs[0]
+		}
+	}
+	op := n.OpType
+	if n.Domain != "" && n.Domain != "ai.onnx" {
+		op = n.Domain + "." + op
+	}
+	poison := func(reason string) {
+		if reason != "" {
+			l.missing = append(l.missing, Unsupported{name, op, reason})
+		}
+		for _, o := range n.Outputs {
+			l.vals[o] = nil
+		}
+	}
+	c := &context{loader: l, Node: n, name: name}
+	for _, in := range n.Inputs {
+		v, ok := l.vals[in]
+		if in != "" && !ok {
+			return fmt.Errorf("%s (%s): input %q is not defined before it", name, op, in)
+		}
+		if in != "" && v == nil {
+			c.poisoned = true
+		}
+		c.in = append(c.in, v)
+	}
+	convert, ok := converters[op]
+	if !ok {
+		poison("no such operator in this compiler")
+		return nil
+	}
+	if c.poisoned {
+		poison("")
+		return nil
+	}
+	out := convert(c)
+	if errors.Is(c.err, ErrUnsupported) {
+		poison(strings.TrimPrefix(c.err.Error(), ErrUnsupported.Error()+": "))
+		return nil
+	}
+	if c.err != nil {
+		return fmt.Errorf("%s (%s): %w", name, op, c.err)
+	}
+	for i, o := range n.Outputs {
+		switch {
+		case o == "":
+		case i >= len(out):
+			l.vals[o] = nil // an output that inference never fills, such as Dropout's mask
+			l.missing = append(l.missing, Unsupported{name, op, fmt.Sprintf("output %d (%s)", i, o)})
+		default:
+			l.vals[o] = out[i]
+		}
+	}
+	return nil
+}
+
+func (l *loader) outputs(g *onnx.Graph) error {
+	if len(g.Outputs) == 0 {
+		return fmt.Errorf("the graph has no output")
+	}
+	for _, o := range g.Outputs {
+		v, ok := l.vals[o.Name]
+		if !ok {
+			return fmt.Errorf("output %q is never computed", o.Name)
+		}
+		// An output has a buffer and a name of its own, even when it is an input or a constant.
+		if v.Const != nil || slices.Contains(l.graph.In, v) || slices.Contains(l.graph.Out, v) {
+			n, err := ir.NewNode(o.Name, ir.Reshape{Shape: v.Type.Shape}, v)
+			if err != nil {
+				return err
+			}
+			l.graph.Nodes = append(l.graph.Nodes, n)
+			v = n.Out[0]
+		}
+		v.Name = o.Name
+		l.graph.Out = append(l.graph.Out, v)
+	}
+	return nil
+}
+
+func castType(n int) (ir.DType, error) { return typeOf(onnx.DType(n)) }

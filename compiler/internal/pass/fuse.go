@@ -1,0 +1,196 @@
+package pass
+
+import (
+	"slices"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// open reports whether n is a convolution or a product whose result is still the plain sum, so that
+// more can be folded into it: nothing else reads it and its epilogue is empty.
+func open(n *ir.Node, uses map[*ir.Value]int) bool {
+	if n == nil || uses[n.Out[0]] != 1 || len(n.In) != 3 {
+		return false
+	}
+	switch op := n.Op.(type) {
+	case ir.Conv:
+		return op.Act.Fn == ""
+	case ir.MatMul:
+		return op.Act.Fn == ""
+	}
+	return false
+}
+
+// foldAffine folds y·s, y/s, y+t and y-t with constants of one value for each output channel into
+// the weights and the bias of the convolution or product that computes y.
+func foldAffine(g *ir.Graph) error {
+	uses, made := g.Uses(), producers(g)
+	for _, n := range g.Nodes {
+		b, ok := n.Op.(ir.Binary)
+		if !ok {
+			continue
+		}
+		at := slices.IndexFunc(n.In, func(v *ir.Value) bool { return v.Const != nil })
+		if at < 0 || at == 0 && (b.Fn == "sub" || b.Fn == "div") {
+			continue
+		}
+		host := made[n.In[1-at]]
+		if !open(host, uses) || host.In[2].Const == nil || !n.Out[0].Type.Equal(host.Out[0].Type) {
+			continue
+		}
+		ch := len(host.In[2].Const.F)
+		c := perChannel(n.In[at].Const, ch)
+		if c == nil || (b.Fn == "mul" || b.Fn == "div") && host.In[1].Const == nil {
+			continue
+		}
+		host.In = slices.Clone(host.In)
+		switch b.Fn {
+		case "mul", "div":
+			host.In[1] = scaled(host.In[1], c, b)
+			host.In[2] = scaled(host.In[2], c, b)
+		case "add", "sub":
+			host.In[2] = scaled(host.In[2], c, b)
+		default:
+			continue
+		}
+		adopt(g, n, host, made)
+	}
+	return removeDead(g)
+}
+
+// perChannel returns c as one value for each of ch channels in the last axis, or nil.
+func perChannel(c *ir.Tensor, ch int) []float32 {
+	n := c.Shape.Elems()
+	switch {
+	case n == 1:
+		return slices.Repeat(c.F[:1], ch)
+	case n == ch && c.Shape[len(c.Shape)-1] == ch:
+		return c.F
+	}
+	return nil
+}
+
+// scaled applies b to the constant v and c, which repeats along v's last axis.
+func scaled(v *ir.Value, c []float32, b ir.Binary) *ir.Value {
+	y, err := b.Eval([]*ir.Tensor{v.Const, ir.Floats(c, len(c))})
+	if err != nil {
+		panic(err) // the shapes agree by construction
+	}
+	return ir.ConstValue(v.Name, y[0])
+}
+
+// adopt lets host compute what n computed.
+func adopt(g *ir.Graph, n, host *ir.Node, made map[*ir.Value]*ir.Node) {
+	out := host.Out[0]
+	out.Name = n.Out[0].Name
+	g.Replace(n.Out[0], out)
+	made[out] = host
+}
+
+// fuseEpilogues moves residual additions and activations into the convolution or product before
+// them, where they work on accumulators.
+func fuseEpilogues(g *ir.Graph) error {
+	uses, made := g.Uses(), producers(g)
+	place := map[*ir.Node]int{}
+	for i, n := range g.Nodes {
+		place[n] = i
+	}
+	for i, n := range g.Nodes {
+		switch op := n.Op.(type) {
+		case ir.Binary:
+			// The operand computed last takes the other one in: it is there by then.
+			x, y := made[n.In[0]], made[n.In[1]]
+			host, other := x, n.In[1]
+			if !open(x, uses) || open(y, uses) && place[y] > place[x] {
+				host, other = y, n.In[0]
+			}
+			if op.Fn != "add" || !open(host, uses) || other.Const != nil || n.In[0] == n.In[1] ||
+				!other.Type.Equal(host.Out[0].Type) || !n.Out[0].Type.Equal(other.Type) {
+				continue
+			}
+			// The node moves here, so that the other operand is computed before it.
+			fused := &ir.Node{Name: host.Name, Op: host.Op, In: append(slices.Clone(host.In), other), Out: n.Out}
+			g.Nodes[i], made[n.Out[0]], place[fused] = fused, fused, i
+		case ir.Unary:
+			host := made[n.In[0]]
+			if host == nil || uses[host.Out[0]] != 1 || slices.Contains(g.Out, host.Out[0]) {
+				continue
+			}
+			fused := *host
+			switch h := host.Op.(type) {
+			case ir.Conv:
+				if h.Act.Fn != "" {
+					continue
+				}
+				h.Act = op
+				fused.Op = h
+			case ir.MatMul:
+				if h.Act.Fn != "" {
+					continue
+				}
+				h.Act = op
+				fused.Op = h
+			default:
+				continue
+			}
+			fused.Out = n.Out
+			g.Nodes[i], made[n.Out[0]], place[&fused] = &fused, &fused, i
+		}
+	}
+	return removeDead(g)
+}
+
+// explicitPads puts a pad before each convolution whose padding cannot be written around its input
+// by the node that computes it.
+func explicitPads(g *ir.Graph) error {
+	for i := 0; i < len(g.Nodes); i++ {
+		n := g.Nodes[i]
+		c, ok := n.Op.(ir.Conv)
+		if !ok || !slices.ContainsFunc(c.Pads, func(p int) bool { return p > 0 }) || CanHalo(g, n.In[0]) {
+			continue
+		}
+		rank := len(n.In[0].Type.Shape)
+		pads := make([]int, 2*rank)
+		copy(pads[1:], c.Pads[:rank-2])
+		copy(pads[rank+1:], c.Pads[rank-2:])
+		p, err := ir.NewNode(n.Name, ir.Pad{Pads: pads}, n.In[0])
+		if err != nil {
+			return err
+		}
+		c.Pads = make([]int, len(c.Pads))
+		n.Op = c
+		n.In = slices.Clone(n.In)
+		n.In[0] = p.Out[0]
+		g.Nodes = slices.Insert(g.Nodes, i, p)
+		i++
+	}
+	return nil
+}
+
+// CanHalo reports whether plan may lay v out with room around its spatial axes: its producer writes
+// with strides and everyone who reads it can read with strides.
+func CanHalo(g *ir.Graph, v *ir.Value) bool {
+	if v.Const != nil || slices.Contains(g.In, v) || slices.Contains(g.Out, v) {
+		return false
+	}
+	for _, n := range g.Nodes {
+		if slices.Contains(n.Out, v) && !strided(n.Op) {
+			if _, ok := n.Op.(ir.Reshape); !ok { // a view into a buffer with room becomes a copy
+				return false
+			}
+		}
+		if slices.Contains(n.In, v) && !strided(n.Op) {
+			return false
+		}
+	}
+	return true
+}
+
+// strided are the operators whose kernels address their tensors with a stride for each axis.
+func strided(op ir.Op) bool {
+	switch op.(type) {
+	case ir.Conv, ir.Unary, ir.Binary, ir.Transpose, ir.Slice, ir.Pad, ir.Concat, ir.Pool:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,83 @@
+// Package pass holds the rewrites between loading and planning. Use Run to bring a loaded graph into
+// the form that plan expects; never rely on one pass alone outside its test. Each pass is an ordinary
+// function, the list below is their order, and the graph is verified after each. Internal to the
+// compiler; it promises no compatibility.
+package pass
+
+import (
+	"fmt"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// Pass is one named rewrite.
+type Pass struct {
+	Name string
+	Run  func(*ir.Graph) error
+}
+
+// List is every pass in order.
+var List = []Pass{
+	{"transposes", sinkTransposes}, // layout changes move down until they meet and cancel
+	{"reshapes", mergeReshapes},    // what is left of them and only renames axes becomes a view
+	{"affine", foldAffine},         // batch normalisation goes into the weights before it
+	{"epilogues", fuseEpilogues},   // residual and activation go into the kernel that computes their input
+	{"pads", explicitPads},         // padding that no producer can write around its output becomes a node
+	{"dead", removeDead},
+}
+
+// Run applies the passes in order, up to and with the one named stopAfter, or all if it is empty.
+func Run(g *ir.Graph, stopAfter string) error {
+	for _, p := range List {
+		if err := p.Run(g); err != nil {
+			return fmt.Errorf("pass %s: %w", p.Name, err)
+		}
+		if err := g.Verify(); err != nil {
+			return fmt.Errorf("pass %s broke the graph: %w", p.Name, err)
+		}
+		if p.Name == stopAfter {
+			return nil
+		}
+	}
+	if stopAfter != "" {
+		return fmt.Errorf("no pass %q", stopAfter)
+	}
+	return nil
+}
+
+// producers maps each value to the node that computes it.
+func producers(g *ir.Graph) map[*ir.Value]*ir.Node {
+	m := map[*ir.Value]*ir.Node{}
+	for _, n := range g.Nodes {
+		for _, v := range n.Out {
+			m[v] = n
+		}
+	}
+	return m
+}
+
+// removeDead drops nodes whose outputs nobody reads.
+func removeDead(g *ir.Graph) error {
+	live := map[*ir.Value]bool{}
+	for _, v := range g.Out {
+		live[v] = true
+	}
+	keep := len(g.Nodes)
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := g.Nodes[i]
+		used := false
+		for _, v := range n.Out {
+			used = used || live[v]
+		}
+		if !used {
+			continue
+		}
+		for _, v := range n.In {
+			live[v] = true
+		}
+		keep--
+		g.Nodes[keep] = n
+	}
+	g.Nodes = g.Nodes[keep:]
+	return nil
+}

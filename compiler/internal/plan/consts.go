@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// Consts collects the bytes that a module carries: packed weights and tables. Equal blocks share one
+// place.
+type Consts struct {
+	base int
+	data []byte
+	seen map[string]int
+}
+
+// Base is the address of the first byte.
+func (c *Consts) Base() int { return c.base }
+
+// Data is everything added so far.
+func (c *Consts) Data() []byte { return c.data }
+
+// End is the first address, aligned, beyond the data.
+func (c *Consts) End() int { return up(c.base+len(c.data), Align) }
+
+// Bytes adds b and returns its address.
+func (c *Consts) Bytes(b []byte) int {
+	sum := sha256.Sum256(b)
+	if at, ok := c.seen[string(sum[:])]; ok {
+		return at
+	}
+	for len(c.data)%Align != 0 {
+		c.data = append(c.data, 0)
+	}
+	at := c.base + len(c.data)
+	c.data = append(c.data, b...)
+	c.seen[string(sum[:])] = at
+	return at
+}
+
+// Floats adds f32 values and returns their address.
+func (c *Consts) Floats(f []float32) int { return c.Bytes(floatBytes(f)) }
+
+func floatBytes(f []float32) []byte {
+	b := make([]byte, 4*len(f))
+	for i, v := range f {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	return b
+}
+
+// Padded adds f32 values and zeros up to a multiple of n of them, such as a bias for whole panels.
+func (c *Consts) Padded(f []float32, n int) int {
+	p := make([]float32, up(len(f), n))
+	copy(p, f)
+	return c.Floats(p)
+}
+
+// Panels adds a k×n matrix of which element (r, j) is w[r·stride+j], packed for a product that takes
+// cols columns at a time: panel after panel, in each the rows one after the other, and zeros where
+// the last panel has no column.
+func (c *Consts) Panels(w []float32, k, n, stride, cols int) int {
+	packed := make([]float32, 0, k*up(n, cols))
+	for j := 0; j < n; j += cols {
+		have := min(cols, n-j)
+		for r := range k {
+			packed = append(packed, w[r*stride+j:][:have]...)
+			packed = append(packed, make([]float32, cols-have)...)
+		}
+	}
+	return c.Floats(packed)
+}
+
+// Depthwise adds the weights [taps, channels] of a depthwise convolution as [channels/4][taps][4].
+func (c *Consts) Depthwise(w *ir.Tensor, taps, channels int) int {
+	packed := make([]float32, up(channels, 4)*taps)
+	for t := range taps {
+		for ch := range channels {
+			packed[(ch/4*taps+t)*4+ch%4] = w.F[t*channels+ch]
+		}
+	}
+	return c.Floats(packed)
+}

@@ -1,0 +1,165 @@
+package compiler
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/load"
+	"github.com/isomer-iot/isomer/compiler/internal/onnx"
+)
+
+// data is the folder of models and photos, or the test is skipped in a way that shows.
+func data(t testing.TB, name string) string {
+	t.Helper()
+	dir := os.Getenv("ISOMER_DATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "shared", "data")
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no %s: set ISOMER_DATA to the folder of models and photos", name)
+	}
+	return path
+}
+
+// guest is an instance of a compiled model.
+type guest struct {
+	t   testing.TB
+	mod api.Module
+	run api.Function
+}
+
+func instantiate(t testing.TB, bin []byte) *guest {
+	t.Helper()
+	ctx := context.Background()
+	r := wazero.NewRuntime(ctx)
+	t.Cleanup(func() { r.Close(ctx) })
+	mod, err := r.Instantiate(ctx, bin)
+	if err != nil {
+		t.Fatalf("the module does not load: %v", err)
+	}
+	return &guest{t, mod, mod.ExportedFunction("run")}
+}
+
+func (g *guest) address(global string) uint32 { return uint32(g.mod.ExportedGlobal(global).Get()) }
+
+func (g *guest) write(at uint32, data []float32) {
+	b := make([]byte, 4*len(data))
+	for i, v := range data {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	if !g.mod.Memory().Write(at, b) {
+		g.t.Fatalf("%d bytes at %d are outside memory", len(b), at)
+	}
+}
+
+func (g *guest) read(at uint32, n int) []float32 {
+	b, ok := g.mod.Memory().Read(at, uint32(4*n))
+	if !ok {
+		g.t.Fatalf("%d values at %d are outside memory", n, at)
+	}
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return out
+}
+
+func (g *guest) infer(inputs []*ir.Tensor, outputs []*ir.Value) []*ir.Tensor {
+	g.t.Helper()
+	for i, x := range inputs {
+		g.write(g.address("input_"+string(rune('0'+i))), x.F)
+	}
+	if err := g.run.CallWithStack(context.Background(), nil); err != nil {
+		g.t.Fatal(err)
+	}
+	var out []*ir.Tensor
+	for i, v := range outputs {
+		out = append(out, ir.Floats(g.read(g.address("output_"+string(rune('0'+i))), v.Type.Shape.Elems()), v.Type.Shape...))
+	}
+	return out
+}
+
+// agree fails unless got is want within tol·max(1, |want|).
+func agree(t testing.TB, what string, got, want []float32, tol float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		w, d := float64(want[i]), math.Abs(float64(got[i])-float64(want[i]))
+		same := math.IsNaN(w) && math.IsNaN(float64(got[i])) || got[i] == want[i]
+		if !same && !(d <= tol*max(1, math.Abs(w))) {
+			t.Fatalf("%s: value %d of %d is %v, want %v", what, i, len(want), got[i], want[i])
+		}
+	}
+}
+
+// checkModel compiles a model and compares it with the reference evaluation on seeded input.
+func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
+	t.Helper()
+	ref, err := load.Model(m, load.Options{Dims: opt.Dims})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in []*ir.Tensor
+	for i, v := range ref.Graph.In {
+		x := ir.NewTensor(v.Type)
+		ir.Fill(x, uint64(i)+1)
+		in = append(in, x)
+	}
+	want, err := ref.Graph.Eval(in...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := compile(m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := instantiate(t, mod.Bytes)
+	for range 2 { // a second run finds what the first one left in the arena
+		got := g.infer(in, ref.Graph.Out)
+		for i := range want {
+			agree(t, ref.Graph.Out[i].Name, got[i].F, want[i].F, tol)
+		}
+	}
+}
+
+func TestMobileNetMatchesReference(t *testing.T) {
+	m, err := onnx.ReadFile(data(t, "mobilenetv2/mobilenetv2.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkModel(t, m, Options{}, 1e-3)
+}
+
+func BenchmarkMobileNet(b *testing.B) {
+	path := data(b, "mobilenetv2/mobilenetv2.onnx")
+	b.Run("compile", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := CompileFile(path, Options{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("run", func(b *testing.B) {
+		mod, err := CompileFile(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		g := instantiate(b, mod.Bytes)
+		for b.Loop() {
+			if err := g.run.CallWithStack(context.Background(), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
