@@ -171,7 +171,7 @@ func (f *featureSet) code(body []byte) error {
 		case MemoryInit:
 			f.addIf(in.Index2 != 0, FeatureMultiMemory)
 		default:
-			f.addIf(in.Memory != 0, FeatureMultiMemory)
+			f.addIf(in.namesMemory, FeatureMultiMemory)
 		}
 	}
 	return d.error()

@@ -23,6 +23,8 @@ type Instr struct {
 	Block  BlockType // of block, loop and if
 	Labels []uint32  // of br_table, the default last
 	Types  []ValType // of select_t and ref.null
+
+	namesMemory bool // Memory is written out, which only multi-memory allows, even for memory 0
 }
 
 // BlockType is the type of a block as in the format: a type index if it is not negative, else the
@@ -189,6 +191,7 @@ func (d *instrReader) memArg(in *Instr, info *opInfo) {
 	in.Align = d.u32("an alignment")
 	if in.Align&memArgMemory != 0 {
 		in.Align &^= memArgMemory
+		in.namesMemory = true
 		in.Memory = d.u32("a memory index")
 	}
 	if d.err == nil && in.Align > uint32(info.align) {
