@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/isomer-iot/isomer"
 )
 
 // Meter is a meter as a camera sees it: where its drums are, and pictures of it.
@@ -21,7 +23,7 @@ type Meter struct {
 type Frame struct {
 	File    string
 	Reading string // one digit a drum, "041794"; empty where nobody knows
-	Picture Picture
+	Picture isomer.Image
 }
 
 // layoutFile is meter.json.

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/isomer-iot/isomer"
 )
 
 //go:embed models/digits-v1.onnx models/digits-v2.onnx models/labels.txt
@@ -66,7 +68,7 @@ func Demo() (*Meter, error) {
 type Case struct {
 	Name    string
 	Label   int
-	Picture Picture
+	Picture isomer.Image
 	// Logits by model version ("1.0.0"), ten each. Crops of another size than Side were resized in
 	// float32 with a triangle filter before the normalisation.
 	Logits map[string][]float32
@@ -89,8 +91,8 @@ func Cases() ([]Case, error) {
 	versions := map[string]string{"v1": "1.0.0", "v2": "2.0.0"}
 	cases := make([]Case, 0, len(file.Cases))
 	for _, c := range file.Cases {
-		p := Picture{Width: c.Width, Height: c.Height, RGB: c.RGB}
-		if err := p.check(); err != nil {
+		p := isomer.Image{Width: c.Width, Height: c.Height, RGB: c.RGB}
+		if err := check(p); err != nil {
 			return nil, fmt.Errorf("meter: expected.json: case %q: %w", c.Name, err)
 		}
 		logits := make(map[string][]float32, len(c.Logits))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/isomer-iot/isomer"
 )
 
 func demo(t testing.TB) *Meter {
@@ -34,7 +36,7 @@ func TestDemoFrames(t *testing.T) {
 			t.Errorf("%s: reading %s after %s: a meter does not run backwards", f.File, f.Reading, last)
 		}
 		last = f.Reading
-		if err := f.Picture.check(); err != nil {
+		if err := check(f.Picture); err != nil {
 			t.Errorf("%s: %v", f.File, err)
 		}
 	}
@@ -111,7 +113,7 @@ func TestCrop(t *testing.T) {
 			img.SetNRGBA(10+x, 20+y, color.NRGBA{R: uint8(x), G: uint8(y), B: 7, A: 255})
 		}
 	}
-	got, err := FromImage(img).Crop(Region{X: 1, Y: 1, W: 2, H: 2})
+	got, err := Crop(isomer.ImageOf(img), Region{X: 1, Y: 1, W: 2, H: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +125,11 @@ func TestCrop(t *testing.T) {
 		{}, {W: 5, H: 1}, {W: 1, H: 4}, {X: -1, W: 1, H: 1}, {X: 4, W: 1, H: 1}, {Y: 3, W: 1, H: 1},
 		{X: far, W: 1, H: 1}, {X: 1, W: far, H: 1}, {W: 1, H: -1},
 	} {
-		if _, err := FromImage(img).Crop(r); !errors.Is(err, ErrPicture) {
+		if _, err := Crop(isomer.ImageOf(img), r); !errors.Is(err, ErrPicture) {
 			t.Errorf("%+v: error %v, want ErrPicture", r, err)
 		}
 	}
-	if _, err := (Picture{Width: 2, Height: 2, RGB: make([]byte, 11)}).Crop(Region{W: 1, H: 1}); !errors.Is(err, ErrPicture) {
+	if _, err := Crop(isomer.Image{Width: 2, Height: 2, RGB: make([]byte, 11)}, Region{W: 1, H: 1}); !errors.Is(err, ErrPicture) {
 		t.Errorf("a picture with a byte missing: error %v", err)
 	}
 }
@@ -169,16 +171,16 @@ func TestLoadBadFolders(t *testing.T) {
 }
 
 // callFunc lets a test answer in the module's place, for answers that no compiled model gives.
-type callFunc func(function string, p Picture) ([]byte, error)
+type callFunc func(function string, p isomer.Image) ([]byte, error)
 
-func (f callFunc) CallImage(_ context.Context, function string, p Picture) ([]byte, error) {
+func (f callFunc) CallImage(_ context.Context, function string, p isomer.Image) ([]byte, error) {
 	return f(function, p)
 }
 
 func TestReaderPutsTheDrumsTogether(t *testing.T) {
 	m := demo(t)
 	n := 0
-	r := Reader{Regions: m.Regions, Decimals: m.Decimals, Module: callFunc(func(function string, p Picture) ([]byte, error) {
+	r := Reader{Regions: m.Regions, Decimals: m.Decimals, Module: callFunc(func(function string, p isomer.Image) ([]byte, error) {
 		if want := m.Regions[n]; function != "classify" || p.Width != want.W || p.Height != want.H {
 			t.Errorf("call %d: %s with %d×%d pixels", n, function, p.Width, p.Height)
 		}
@@ -204,14 +206,14 @@ func TestReaderBadAnswers(t *testing.T) {
 		``, `null`, `[]`, `{}`, `{"top":[]}`, `{"top":[{"label":"12","probability":1}]}`, `{"top":[{"label":"x","probability":1}]}`,
 		`{"top":[{"label":"1"}]}`, `{"top":[{"label":"1","probability":1.5}]}`, `{"top":[{"label":"1","probability":-1}]}`,
 	} {
-		r := Reader{Regions: m.Regions, Module: callFunc(func(string, Picture) ([]byte, error) { return []byte(answer), nil })}
+		r := Reader{Regions: m.Regions, Module: callFunc(func(string, isomer.Image) ([]byte, error) { return []byte(answer), nil })}
 		_, err := r.Read(context.Background(), m.Frames[0].Picture)
 		if !errors.Is(err, ErrAnswer) || !strings.Contains(err.Error(), "drum 0") {
 			t.Errorf("answer %q: error %v", answer, err)
 		}
 	}
 	failed := errors.New("trap")
-	r := Reader{Regions: m.Regions, Module: callFunc(func(string, Picture) ([]byte, error) { return nil, failed })}
+	r := Reader{Regions: m.Regions, Module: callFunc(func(string, isomer.Image) ([]byte, error) { return nil, failed })}
 	if _, err := r.Read(context.Background(), m.Frames[0].Picture); !errors.Is(err, failed) {
 		t.Errorf("a failed call: error %v", err)
 	}
@@ -253,7 +255,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		for _, r := range m.Regions {
 			for _, f := range m.Frames {
-				if _, err := f.Picture.Crop(r); err != nil {
+				if _, err := Crop(f.Picture, r); err != nil {
 					t.Errorf("loaded, but %+v cannot be cut: %v", r, err)
 				}
 			}

@@ -6,16 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/isomer-iot/isomer"
 )
 
 // ErrAnswer is what errors about a module's answer unwrap to.
 var ErrAnswer = errors.New("meter: bad answer of the module")
 
-// Caller is what a Reader needs of a module.
+// Caller is what a Reader needs of a module; *isomer.Module has it.
 type Caller interface {
 	// CallImage passes one picture to the function and returns its JSON,
 	// {"top":[{"index":7,"label":"7","probability":0.99},…]}, best class first.
-	CallImage(ctx context.Context, function string, picture Picture) ([]byte, error)
+	CallImage(ctx context.Context, function string, img isomer.Image) ([]byte, error)
 }
 
 // Reader reads a whole counter: one call of the module for each drum.
@@ -40,7 +42,7 @@ type Reading struct {
 }
 
 // Read reads the counter on the picture. It stops at the first drum that fails; the error names it.
-func (r *Reader) Read(ctx context.Context, picture Picture) (Reading, error) {
+func (r *Reader) Read(ctx context.Context, picture isomer.Image) (Reading, error) {
 	if len(r.Regions) == 0 {
 		return Reading{}, fmt.Errorf("%w: the reader has no regions", ErrPicture)
 	}
@@ -54,7 +56,7 @@ func (r *Reader) Read(ctx context.Context, picture Picture) (Reading, error) {
 	digits := make([]byte, 0, len(r.Regions))
 	lowest := 1.0
 	for i, region := range r.Regions {
-		crop, err := picture.Crop(region)
+		crop, err := Crop(picture, region)
 		if err != nil {
 			return Reading{}, fmt.Errorf("drum %d: %w", i, err)
 		}
