@@ -122,21 +122,26 @@ func find(m *isomer.Module, name string) (abi.Function, error) {
 	return abi.Function{}, &isomer.NoFunctionError{Function: name, Module: m.Name() + "@" + m.Version(), Have: names}
 }
 
+func takesImage(f abi.Function) bool {
+	return f.Convention == abi.Image || f.Convention == abi.WasmtubeImage
+}
+
+// imageSpec is the size that the module works at, nil where its manifest has none.
+func imageSpec(m *isomer.Module) *abi.ImageSpec {
+	manifest, _ := m.Manifest()
+	return manifest.Image
+}
+
 // read gives the input or the image that the function takes.
 func (f *callFlags) read(c *cobra.Command, std streams, m *isomer.Module, fn abi.Function) ([]byte, *isomer.Image, error) {
 	given := c.Flags().Changed
-	takesImage := fn.Convention == abi.Image || fn.Convention == abi.WasmtubeImage
 	switch {
-	case takesImage && !given("image"):
+	case takesImage(fn) && !given("image"):
 		return nil, nil, hint(errors.New(fn.Name+" takes a picture"), "pass one with --image FILE")
-	case given("image") && !takesImage:
+	case given("image") && !takesImage(fn):
 		return nil, nil, hint(fmt.Errorf("%s takes no picture", fn.Name), "%s", inputAdvice(fn))
 	case given("image"):
-		var spec *abi.ImageSpec
-		if manifest, ok := m.Manifest(); ok {
-			spec = manifest.Image
-		}
-		p, err := readPicture(std, f.image, f.size, spec)
+		p, err := readPicture(std, f.image, f.size, imageSpec(m))
 		return nil, &p, err
 	case given("json"):
 		b, err := readJSON(f.json, `quote it for the shell, such as --json '{"key": 1}'`)

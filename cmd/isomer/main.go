@@ -67,6 +67,7 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 	root.AddCommand(
 		inspectCommand(std),
 		callCommand(std),
+		runCommand(std),
 		versionCommand(std),
 	)
 	return root

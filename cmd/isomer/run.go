@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isomer-iot/isomer"
+)
+
+// maxLine bounds one line of stdin: enough for megabytes of JSON, and a program that never writes a line
+// end does not fill the memory.
+const maxLine = 64 << 20
+
+func runCommand(std streams) *cobra.Command {
+	var watch, asJSON bool
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Serve calls from stdin, and follow the module's file",
+		Long: `Serve calls from stdin until it ends or a signal arrives. Each line is one call,
+
+  FUNCTION JSON         with JSON left out for no input
+  FUNCTION PICTURE      the path of a picture file, for a function that takes one
+  {"function": "f", "input": JSON, "id": anything}
+  {"function": "f", "image": "photo.jpg"}, with "size": "640x480" if it is raw RGB
+  {"function": "f", "file": "x.bin"}, the bytes of a file as input
+
+and gets one line of JSON on stdout, in order: {"function", "output", "ms"} or {"function", "error"}, with
+the "id" if one was given. Output that is not JSON comes as {"base64": …}. A call that fails does not end
+the command.
+
+With --watch the module is replaced when its file changes, between two calls; a file that is damaged or
+fails its golden cases is refused, and the module that serves stays. Events go to stderr.`,
+		Example: `  echo 'total {"pulses": 3}' | isomer run meter.wasm
+  isomer run digits.wasm --watch --json`,
+		Args: operands("FILE"),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts := []isomer.Option{isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
+			if timeout != 0 {
+				opts = append(opts, isomer.WithDeadline(timeout))
+			}
+			m, err := isomer.Open(c.Context(), args[0], opts...)
+			if err != nil {
+				return err
+			}
+			return errors.Join(serve(c.Context(), m, std), m.Close())
+		},
+	}
+	c.Flags().BoolVar(&watch, "watch", false, "replace the module when its file changes")
+	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
+	return c
+}
+
+// serve answers the lines of stdin in their order.
+func serve(ctx context.Context, m *isomer.Module, std streams) error {
+	lines := make(chan []byte)
+	ended := make(chan error, 1)
+	// Reading has a goroutine of its own, because a read from a terminal or a pipe cannot be interrupted.
+	// After a signal it is left behind, and ends with the process.
+	go func() {
+		in := bufio.NewScanner(std.in)
+		in.Buffer(nil, maxLine)
+		for in.Scan() {
+			select {
+			case lines <- bytes.Clone(in.Bytes()):
+			case <-ctx.Done():
+				return
+			}
+		}
+		ended <- in.Err()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil // being stopped is how this command ends
+		case err := <-ended:
+			if errors.Is(err, bufio.ErrTooLong) {
+				return fmt.Errorf("stdin: a line of more than %s", size(maxLine))
+			}
+			return err
+		case line := <-lines:
+			if len(bytes.TrimSpace(line)) == 0 {
+				continue
+			}
+			b, err := json.Marshal(respond(ctx, m, line))
+			if err != nil {
+				return err
+			}
+			if _, err := std.out.Write(append(b, '\n')); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// request is one line of stdin.
+type request struct {
+	ID       json.RawMessage `json:"id"`
+	Function string          `json:"function"`
+	Input    json.RawMessage `json:"input"`
+	Image    string          `json:"image"`
+	Size     string          `json:"size"`
+	File     string          `json:"file"`
+}
+
+// response is one line of stdout.
+type response struct {
+	ID       json.RawMessage `json:"id,omitempty"`
+	Function string          `json:"function,omitempty"`
+	Output   json.RawMessage `json:"output,omitempty"`
+	MS       float64         `json:"ms"`
+	Error    string          `json:"error,omitempty"`
+}
+
+func respond(ctx context.Context, m *isomer.Module, line []byte) response {
+	q, err := parseRequest(m, line)
+	r := response{ID: q.ID, Function: q.Function}
+	if err == nil {
+		start := time.Now()
+		r.Output, err = q.do(ctx, m)
+		r.MS = ms(time.Since(start))
+	}
+	if err != nil {
+		r.Output, r.Error = nil, err.Error()
+	}
+	return r
+}
+
+func parseRequest(m *isomer.Module, line []byte) (request, error) {
+	var q request
+	line = bytes.TrimSpace(line)
+	if line[0] == '{' {
+		dec := json.NewDecoder(bytes.NewReader(line))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&q); err != nil {
+			return q, fmt.Errorf("request: %w", err)
+		}
+		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+			return q, errors.New("request: more than one JSON object in a line")
+		}
+		if q.Function == "" {
+			return q, errors.New("request: no function")
+		}
+		return q, nil
+	}
+	name, rest, _ := strings.Cut(string(line), " ")
+	rest = strings.TrimSpace(rest)
+	q.Function = name
+	f, err := find(m, name)
+	switch {
+	case err != nil || rest == "":
+		return q, err
+	case takesImage(f):
+		q.Image = rest
+		return q, nil
+	}
+	q.Input, err = readJSON(rest, "")
+	return q, err
+}
+
+func (q request) do(ctx context.Context, m *isomer.Module) (json.RawMessage, error) {
+	f, err := find(m, q.Function)
+	if err != nil {
+		return nil, err
+	}
+	given := 0
+	for _, has := range []bool{q.Input != nil, q.Image != "", q.File != ""} {
+		if has {
+			given++
+		}
+	}
+	if given > 1 {
+		return nil, errors.New("request: more than one of input, image and file")
+	}
+	input := []byte(q.Input)
+	var image *isomer.Image
+	none := streams{in: strings.NewReader("")} // stdin carries requests, not inputs
+	switch {
+	case q.Image != "":
+		p, err := readPicture(none, q.Image, q.Size, imageSpec(m))
+		if err != nil {
+			return nil, err
+		}
+		image = &p
+	case q.File != "":
+		if input, err = readInput(none, q.File); err != nil {
+			return nil, err
+		}
+	}
+	a, err := ask(ctx, m, f, input, image)
+	if err != nil {
+		return nil, err
+	}
+	return a.json()
+}
+
+// eventJSON is an event as --json prints it.
+type eventJSON struct {
+	Event      isomer.EventKind   `json:"event"`
+	Time       time.Time          `json:"time"`
+	Module     string             `json:"module,omitempty"`
+	Version    string             `json:"version,omitempty"`
+	SHA256     string             `json:"sha256,omitempty"`
+	Generation uint64             `json:"generation,omitempty"`
+	Path       string             `json:"path,omitempty"`
+	Step       isomer.Step        `json:"step,omitempty"`
+	TookMS     float64            `json:"tookMs,omitempty"`
+	TimesMS    map[string]float64 `json:"timesMs,omitempty"`
+	Cases      int                `json:"cases,omitempty"`
+	Bytes      int                `json:"bytes,omitempty"`
+	Error      string             `json:"error,omitempty"`
+}
+
+func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+// eventPrinter writes events as lines, for people or as JSON.
+func eventPrinter(w io.Writer, asJSON bool) func(isomer.Event) {
+	if !asJSON {
+		return func(e isomer.Event) { fmt.Fprintln(w, eventLine(e)) }
+	}
+	return func(e isomer.Event) {
+		j := eventJSON{
+			Event: e.Kind, Time: e.Time, Module: e.Module, Version: e.Version, SHA256: e.Digest, Generation: e.Generation,
+			Path: e.Path, Step: e.Step, TookMS: ms(e.Took), Cases: e.Cases, Bytes: e.Bytes,
+		}
+		if t := e.Times; t.Total > 0 {
+			j.TimesMS = map[string]float64{"compile": ms(t.Compile), "gate": ms(t.Gate), "instantiate": ms(t.Instantiate),
+				"carry": ms(t.Carry), "publish": ms(t.Publish), "total": ms(t.Total)}
+		}
+		if e.Err != nil {
+			j.Error = e.Err.Error()
+		}
+		b, err := json.Marshal(j)
+		if err != nil { // no field can fail to encode
+			panic(err)
+		}
+		fmt.Fprintf(w, "%s\n", b)
+	}
+}
+
+func eventLine(e isomer.Event) string {
+	line := fmt.Sprintf("%s %s", e.Time.Format(time.TimeOnly), e.Kind)
+	if e.Module != "" {
+		line += fmt.Sprintf(" %s@%s", e.Module, e.Version)
+	}
+	if len(e.Digest) >= 12 {
+		line += " sha256:" + e.Digest[:12]
+	}
+	if e.Cases > 0 {
+		line += ", " + plural(e.Cases, "golden case")
+	}
+	if e.Bytes > 0 {
+		line += ", " + size(e.Bytes)
+	}
+	if took := max(e.Took, e.Times.Total); took > 0 {
+		line += fmt.Sprintf(", %v", took.Round(10*time.Microsecond))
+	}
+	if e.Err != nil {
+		line += ": " + e.Err.Error()
+	}
+	return line
+}
