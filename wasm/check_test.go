@@ -159,6 +159,9 @@ func FuzzCheck(f *testing.F) {
 			if !bytes.HasPrefix(body[in.Offset:], wasm.AppendOp(nil, in.Op)) {
 				return // a padded opcode, which is allowed and which the engine does not read
 			}
+			if in.Op == wasm.SelectT {
+				return // the engine does not compare references with the type in the instruction
+			}
 		}
 		compiled, engine := rt.CompileModule(ctx, m.Encode())
 		if engine == nil {

@@ -14,8 +14,8 @@ import (
 //	c.Get(c.Param(0)).Load(wasm.V128Load, 16).F32(2).Op(wasm.F32x4Splat, wasm.F32x4Mul)
 //
 // They panic on programmer errors that need no types to see: an operator with immediates given to Op,
-// a label of a closed block, an unknown local. Operand types are checked by the engine that loads the
-// module.
+// a label of a closed block, an unknown local. Operand types are checked by Module.Check, and by the
+// engine that loads the module.
 type Code struct {
 	params    []ValType
 	locals    []LocalGroup

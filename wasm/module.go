@@ -1,10 +1,11 @@
 // Package wasm reads and writes the WebAssembly binary format: use it to generate a module, to look
-// into one, or to add a custom section; never to run one (that is engine's task) nor to check the
-// types inside function bodies (every engine does that when it compiles).
+// into one, or to set a custom section; never to run one, nor to decide whether a module of somebody
+// else is safe to run: both are the engine's task.
 //
-// It covers the core format with the finished proposals up to 2.0 (multi-value, reference types, bulk
-// memory, fixed-width SIMD), tail calls, extended constant expressions, and knows the names of relaxed SIMD and
-// threads. It imports the standard library only.
+// It covers the core format 2.0 (multi-value, reference types, bulk memory, fixed-width SIMD), tail
+// calls and extended constant expressions, and reads relaxed SIMD and threads. Sections and types of
+// later proposals (exceptions, garbage collection, 64-bit memories) are refused. It imports the
+// standard library only.
 //
 // Compatibility: v0, anything may change until 1.0.
 package wasm

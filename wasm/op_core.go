@@ -191,24 +191,24 @@ const (
 
 // Instructions behind the prefix 0xFC: saturating truncation, bulk memory, tables.
 const (
-	I32TruncSatF32S Op = prefixMisc | 0x00
-	I32TruncSatF32U Op = prefixMisc | 0x01
-	I32TruncSatF64S Op = prefixMisc | 0x02
-	I32TruncSatF64U Op = prefixMisc | 0x03
-	I64TruncSatF32S Op = prefixMisc | 0x04
-	I64TruncSatF32U Op = prefixMisc | 0x05
-	I64TruncSatF64S Op = prefixMisc | 0x06
-	I64TruncSatF64U Op = prefixMisc | 0x07
-	MemoryInit      Op = prefixMisc | 0x08
-	DataDrop        Op = prefixMisc | 0x09
-	MemoryCopy      Op = prefixMisc | 0x0a
-	MemoryFill      Op = prefixMisc | 0x0b
-	TableInit       Op = prefixMisc | 0x0c
-	ElemDrop        Op = prefixMisc | 0x0d
-	TableCopy       Op = prefixMisc | 0x0e
-	TableGrow       Op = prefixMisc | 0x0f
-	TableSize       Op = prefixMisc | 0x10
-	TableFill       Op = prefixMisc | 0x11
+	I32TruncSatF32S Op = prefixMisc + 0x00
+	I32TruncSatF32U Op = prefixMisc + 0x01
+	I32TruncSatF64S Op = prefixMisc + 0x02
+	I32TruncSatF64U Op = prefixMisc + 0x03
+	I64TruncSatF32S Op = prefixMisc + 0x04
+	I64TruncSatF32U Op = prefixMisc + 0x05
+	I64TruncSatF64S Op = prefixMisc + 0x06
+	I64TruncSatF64U Op = prefixMisc + 0x07
+	MemoryInit      Op = prefixMisc + 0x08
+	DataDrop        Op = prefixMisc + 0x09
+	MemoryCopy      Op = prefixMisc + 0x0a
+	MemoryFill      Op = prefixMisc + 0x0b
+	TableInit       Op = prefixMisc + 0x0c
+	ElemDrop        Op = prefixMisc + 0x0d
+	TableCopy       Op = prefixMisc + 0x0e
+	TableGrow       Op = prefixMisc + 0x0f
+	TableSize       Op = prefixMisc + 0x10
+	TableFill       Op = prefixMisc + 0x11
 )
 
 // coreOps is indexed by the opcode byte.
