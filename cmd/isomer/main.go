@@ -65,8 +65,11 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%w", err) })
 	root.AddCommand(
+		buildCommand(std),
 		inspectCommand(std),
 		callCommand(std),
+		demoCommand(std),
+		demoHostCommand(std),
 		runCommand(std),
 		versionCommand(std),
 	)
