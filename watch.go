@@ -39,6 +39,7 @@ type watcher struct {
 	names map[string]bool   // paths whose change concerns us: the file, links to it, directories
 	dirs  map[string]bool   // watched directories
 	err   error             // why there are no events
+	who   func(*os.File) writing
 
 	m       *Module
 	stop    chan struct{}
@@ -59,7 +60,7 @@ type sight struct {
 }
 
 func newWatcher(path string) *watcher {
-	w := &watcher{path: path, stop: make(chan struct{}), dirs: map[string]bool{}}
+	w := &watcher{path: path, who: writers, stop: make(chan struct{}), dirs: map[string]bool{}}
 	w.fs, w.err = fsnotify.NewWatcher()
 	w.rewatch()
 	return w
@@ -263,12 +264,12 @@ func (w *watcher) read() (bin []byte, again time.Duration, err error) {
 		return nil, 0, err
 	}
 	defer f.Close()
-	if writers(f) == beingWritten {
+	if w.who(f) == beingWritten {
 		return nil, recheck, nil
 	}
 	bin = make([]byte, before.Size())
 	n, _ := f.ReadAt(bin, 0)
-	state := writers(f)
+	state := w.who(f)
 	after, err := os.Stat(w.path)
 	if err != nil {
 		return nil, recheck, err
