@@ -13,6 +13,7 @@ import (
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/cmd/isomer/internal/picture"
+	"github.com/isomer-iot/isomer/compiler"
 	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/wasm"
 )
@@ -52,6 +53,11 @@ var hints = []struct {
 	hint string
 }{
 	{is(context.Canceled), "it was stopped by a signal"},
+
+	{is(compiler.ErrNotModel), "isomer build reads ONNX files; export the model to ONNX first"},
+	{is(compiler.ErrUnbound), "give each symbolic dimension an extent, such as --dim batch=1"},
+	{is(compiler.ErrUnsupported), "a model without these compiles; --json lists each node"},
+	{is(compiler.ErrOptions), `run "isomer build --help" to see the options`},
 
 	// Before the general ones: these carry a cause of their own.
 	{as[*engine.LinkError], "modules get no imports beyond wasi_snapshot_preview1: build it without them"},

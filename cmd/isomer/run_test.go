@@ -15,8 +15,8 @@ import (
 	"github.com/isomer-iot/isomer"
 )
 
-// patience is for machines that are busy; nothing waits this long when all is well.
-const patience = time.Minute
+// answerTime bounds each wait of a test: it is for machines that are busy; nothing waits this long when all is well.
+const answerTime = time.Minute
 
 // session is a command that runs, with its three ends.
 type session struct {
@@ -71,7 +71,7 @@ func (s *session) next() response {
 		}
 	case code := <-s.exit:
 		s.t.Fatalf("the command ended with %d", code)
-	case <-time.After(patience):
+	case <-time.After(answerTime):
 		s.t.Fatal("no answer")
 	}
 	return r
@@ -79,7 +79,7 @@ func (s *session) next() response {
 
 func (s *session) wait(kind isomer.EventKind) eventJSON {
 	s.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(answerTime)
 	for {
 		select {
 		case e := <-s.events:
@@ -99,7 +99,7 @@ func (s *session) end() {
 		if code != 0 {
 			s.t.Errorf("exit status %d", code)
 		}
-	case <-time.After(patience):
+	case <-time.After(answerTime):
 		s.t.Fatal("the command does not end")
 	}
 }

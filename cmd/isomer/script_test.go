@@ -31,10 +31,16 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			models, err := filepath.Abs("../../examples/meter/models")
+			e.Setenv("MODELS", models)
+			return err
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kit":      kitCmd,
 			"manifest": manifestCmd,
 			"photo":    photoCmd,
+			"onnx":     onnxCmd,
 			"bytes":    bytesCmd,
 			"status":   statusCmd,
 		},
@@ -114,4 +120,13 @@ func statusCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if want := number(ts, args[0]); got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+// onnxCmd: onnx FILE DIM OP... writes a model of a chain of nodes over an input of the shape [DIM, 4], where
+// DIM is a number or a name.
+func onnxCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: onnx FILE DIM OP...")
+	}
+	write(ts, args[0], chainModel(args[1], args[2:]))
 }

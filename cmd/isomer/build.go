@@ -1,0 +1,309 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler"
+)
+
+// buildFlags are the compiler's options as the command line spells them.
+type buildFlags struct {
+	output, labels, fit string
+	mean, std           []float64
+	dims                []string
+	asJSON              bool
+	opt                 compiler.Options
+}
+
+func buildCommand(std streams) *cobra.Command {
+	var f buildFlags
+	c := &cobra.Command{
+		Use:   "build MODEL",
+		Short: "Compile an ONNX model to a module",
+		Long: `Compile an ONNX model, with weights files beside it if it has any, to one WebAssembly module that
+imports nothing. A model that classifies pictures gets functions that take a picture of any size and answer
+with the most probable classes; every model gets "run", which takes its tensors.`,
+		Example: `  isomer build model.onnx -o model.wasm
+  isomer build mobilenetv2.onnx --labels labels.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  isomer build encoder.onnx --dim batch=1 --dim seq=128`,
+		Args: operands("MODEL"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.build(c, std, args[0])
+		},
+	}
+	flags := c.Flags()
+	flags.StringVarP(&f.output, "output", "o", "", "write the module to this `FILE` (default: the model's name, .wasm)")
+	flags.StringVar(&f.opt.Name, "name", "", "`NAME` of the module (default: the file's)")
+	flags.StringVar(&f.opt.Version, "version", "", "`VERSION` of the module, such as 1.4.0")
+	flags.StringVar(&f.labels, "labels", "", "`FILE` of class names, line n is class n")
+	flags.Float64SliceVar(&f.mean, "mean", nil, "`R,G,B` to subtract from a picture's scaled channels, or one value (default: ImageNet's)")
+	flags.Float64SliceVar(&f.std, "std", nil, "`R,G,B` to divide them by then, or one value (default: ImageNet's)")
+	flags.Float64Var(&f.opt.Scale, "scale", 0, "`FACTOR` for a picture's bytes, first of all (default 1/255)")
+	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape fit: cover, contain or stretch (default cover)")
+	flags.IntVar(&f.opt.Top, "top", 0, "how many classes an answer has (default 5)")
+	flags.StringArrayVar(&f.dims, "dim", nil, "extent of a symbolic dimension, `NAME=N`; may be repeated")
+	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
+	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
+	return c
+}
+
+func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
+	if err := f.options(c); err != nil {
+		return err
+	}
+	output := f.output
+	if output == "" {
+		output = strings.TrimSuffix(filepath.Base(model), filepath.Ext(model)) + ".wasm"
+	}
+	if same(model, output) {
+		return usage(c, "the module would replace the model %s", model)
+	}
+	draw, clear := progress(std)
+	f.opt.Progress = draw
+	start := time.Now()
+	m, err := await(c.Context(), func() (*compiler.Module, error) { return compiler.CompileFile(model, f.opt) })
+	took := time.Since(start)
+	clear()
+	if err != nil {
+		return f.failed(std, model, err)
+	}
+	if err := writeFile(output, m.Bytes); err != nil {
+		return err
+	}
+	if m.Stats.Assumed {
+		fmt.Fprintln(std.err, "note: pictures are normalised with ImageNet's mean and std; give the model's own with --mean and --std")
+	}
+	r := newBuildResult(output, m, took)
+	if f.asJSON {
+		return writeJSON(std.out, r)
+	}
+	return r.print(std.out)
+}
+
+// options completes the compiler's options from the flags that need reading.
+func (f *buildFlags) options(c *cobra.Command) error {
+	given := c.Flags().Changed
+	for _, zero := range []struct {
+		flag string
+		bad  bool
+	}{{"scale", f.opt.Scale == 0}, {"top", f.opt.Top < 1}} {
+		if given(zero.flag) && zero.bad {
+			return usage(c, "--%s must be more than 0", zero.flag)
+		}
+	}
+	f.opt.Mean, f.opt.Std, f.opt.Fit = f.mean, f.std, abi.Fit(f.fit)
+	switch f.opt.Fit {
+	case "", abi.FitCover, abi.FitContain, abi.FitStretch:
+	default:
+		return usage(c, "--fit %s: want cover, contain or stretch", f.fit)
+	}
+	for _, d := range f.dims {
+		name, value, ok := strings.Cut(d, "=")
+		n, err := strconv.Atoi(value)
+		if !ok || name == "" || err != nil || n < 1 {
+			return usage(c, "--dim %s: want NAME=N, such as batch=1", d)
+		}
+		if f.opt.Dims == nil {
+			f.opt.Dims = map[string]int{}
+		}
+		f.opt.Dims[name] = n
+	}
+	if f.labels != "" {
+		var err error
+		if f.opt.Labels, err = readLabels(f.labels); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLabels reads one name a line. Line ends of Windows and empty lines at the end are not part of it.
+func readLabels(path string) ([]string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(b) {
+		return nil, hint(fmt.Errorf("%s: the labels are not UTF-8 text", path), "give a text file with one class name a line")
+	}
+	text := strings.TrimPrefix(strings.ReplaceAll(string(b), "\r\n", "\n"), "\ufeff")
+	text = strings.TrimRight(text, "\n")
+	if text == "" {
+		return nil, hint(fmt.Errorf("%s: no labels", path), "give a text file with one class name a line")
+	}
+	return strings.Split(text, "\n"), nil
+}
+
+// same reports whether two paths are one file.
+func same(a, b string) bool {
+	ia, errA := os.Stat(a)
+	ib, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(ia, ib)
+}
+
+// failed makes the compiler's error fit a terminal, and with --json lists every node for a script.
+func (f *buildFlags) failed(std streams, model string, err error) error {
+	if u, ok := errors.AsType[*compiler.UnsupportedError](err); ok {
+		if f.asJSON {
+			if err := writeJSON(std.out, unsupportedJSON(model, u)); err != nil {
+				return err
+			}
+		}
+		return &unsupported{model: model, cause: u}
+	}
+	if !strings.Contains(err.Error(), model) {
+		err = fmt.Errorf("%s: %w", model, err)
+	}
+	if u, ok := errors.AsType[*compiler.UnboundError](err); ok && len(u.Dims) > 0 {
+		var flags []string
+		for _, d := range u.Dims {
+			name, _, _ := strings.Cut(d, " ")
+			flags = append(flags, "--dim "+name+"=1")
+		}
+		slices.Sort(flags)
+		return hint(err, "give each an extent, such as %s", strings.Join(slices.Compact(flags), " "))
+	}
+	return err
+}
+
+// unsupported shows an UnsupportedError by operator: an exporter that uses one uses it a hundred times.
+type unsupported struct {
+	model string
+	cause *compiler.UnsupportedError
+}
+
+func (e *unsupported) Unwrap() error { return e.cause }
+
+func (e *unsupported) Error() string {
+	type group struct{ op, reason string }
+	places := map[group][]string{}
+	var order []group
+	for _, n := range e.cause.Nodes {
+		g := group{n.Op, n.Reason}
+		if places[g] == nil {
+			order = append(order, g)
+		}
+		places[g] = append(places[g], n.Node)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s cannot be compiled:", e.model, plural(len(e.cause.Nodes), "node"))
+	const shown = 3
+	for _, g := range order {
+		at := places[g]
+		fmt.Fprintf(&b, "\n%s: %s; at %s", g.op, g.reason, strings.Join(at[:min(len(at), shown)], ", "))
+		if len(at) > shown {
+			fmt.Fprintf(&b, " and %d more", len(at)-shown)
+		}
+	}
+	return b.String()
+}
+
+func unsupportedJSON(model string, u *compiler.UnsupportedError) any {
+	type node struct {
+		Node   string `json:"node"`
+		Op     string `json:"op"`
+		Reason string `json:"reason"`
+	}
+	nodes := make([]node, len(u.Nodes))
+	for i, n := range u.Nodes {
+		nodes[i] = node{n.Node, n.Op, n.Reason}
+	}
+	return map[string]any{"file": model, "error": "unsupported", "unsupported": nodes}
+}
+
+// progress gives a function that shows what goes on in one line, and one that removes the line. Both do
+// nothing where no one watches.
+func progress(std streams) (draw func(stage string), clear func()) {
+	if !std.errTerminal {
+		return func(string) {}, func() {}
+	}
+	const erase = "\r\x1b[K"
+	return func(stage string) { fmt.Fprint(std.err, erase+stage+" …") }, func() { fmt.Fprint(std.err, erase) }
+}
+
+// buildResult is what "build --json" prints.
+type buildResult struct {
+	File       string          `json:"file"`
+	Name       string          `json:"name"`
+	Version    string          `json:"version,omitempty"`
+	Bytes      int             `json:"bytes"`
+	SHA256     string          `json:"sha256"`
+	Layers     []layerResult   `json:"layers"`
+	Parameters int             `json:"parameters"`
+	MACs       int             `json:"macs"`
+	ArenaBytes int             `json:"arenaBytes"`
+	ConstBytes int             `json:"constBytes"`
+	Kernels    int             `json:"kernels"`
+	Dims       map[string]int  `json:"dims,omitempty"`
+	Image      *abi.ImageSpec  `json:"image,omitempty"`
+	Assumed    bool            `json:"assumedNormalisation,omitempty"`
+	Functions  []abi.Function  `json:"functions"`
+	MS         float64         `json:"ms"`
+	Memory     *abi.MemorySpec `json:"memory,omitempty"`
+}
+
+type layerResult struct {
+	Name   string `json:"name"`
+	Op     string `json:"op"`
+	Kernel string `json:"kernel,omitempty"`
+	MACs   int    `json:"macs,omitempty"`
+}
+
+func newBuildResult(file string, m *compiler.Module, took time.Duration) buildResult {
+	sum := sha256.Sum256(m.Bytes)
+	r := buildResult{
+		File: file, Name: m.Manifest.Name, Version: m.Manifest.Version,
+		Bytes: len(m.Bytes), SHA256: hex.EncodeToString(sum[:]),
+		Parameters: m.Stats.Parameters, MACs: m.Stats.MACs, ArenaBytes: m.Stats.Arena, ConstBytes: m.Stats.Consts,
+		Kernels: m.Stats.Kernels, Dims: m.Stats.Bound, Image: m.Stats.Image, Assumed: m.Stats.Assumed,
+		Functions: m.Manifest.Functions, MS: ms(took), Memory: m.Manifest.Memory,
+	}
+	for _, l := range m.Stats.Layers {
+		r.Layers = append(r.Layers, layerResult(l))
+	}
+	return r
+}
+
+func (r buildResult) print(w io.Writer) error {
+	t := newTable(w)
+	t.row("module", strings.TrimSpace(r.Name+" "+r.Version))
+	t.row("file", fmt.Sprintf("%s, %s", r.File, size(r.Bytes)))
+	t.row("sha256", r.SHA256)
+	var functions []string
+	for _, f := range r.Functions {
+		functions = append(functions, f.Name)
+	}
+	t.row("functions", list(functions))
+	if r.Image != nil {
+		t.row("image", imageLine(*r.Image))
+	}
+	if len(r.Dims) > 0 {
+		var dims []string
+		for _, name := range slices.Sorted(maps.Keys(r.Dims)) {
+			dims = append(dims, fmt.Sprintf("%s=%d", name, r.Dims[name]))
+		}
+		t.row("dimensions", list(dims))
+	}
+	t.row("layers", fmt.Sprintf("%d, by %s", len(r.Layers), plural(r.Kernels, "kernel")))
+	t.row("parameters", count(r.Parameters))
+	t.row("multiply-adds", count(r.MACs))
+	t.row("weights", size(r.ConstBytes))
+	t.row("activations", size(r.ArenaBytes))
+	t.row("compiled in", (time.Duration(r.MS * float64(time.Millisecond))).Round(time.Millisecond))
+	return t.flush()
+}
