@@ -67,7 +67,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	set.StringVar(&s.module, "module", "", "`file` of the module; kept current when it changes")
 	set.StringVar(&s.frames, "frames", "", "`folder` with meter.json and its frames (default: the frames of the demo)")
 	set.StringVar(&s.function, "function", "classify", "the module's function that takes a drum's picture")
-	set.Float64Var(&s.rate, "rate", 2, "frames a second; frames that come too fast are left out")
+	set.Float64Var(&s.rate, "rate", 2, "frames a second; fewer where a reading takes longer")
 	set.IntVar(&s.count, "count", 0, "stop after so many frames (default: run until interrupted)")
 	if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
 		set.SetOutput(stdout)
