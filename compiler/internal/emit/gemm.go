@@ -120,7 +120,7 @@ func (l *lowerer) depthwise(op ir.Conv, n *ir.Node, g geom, x, y, r plan.Layout)
 // matmul multiplies the matrices of each leading position; where b is one constant matrix all rows of
 // a are one product.
 func (l *lowerer) matmul(op ir.MatMul, n *ir.Node, in []plan.Layout, out plan.Layout) error {
-	a, b := in[0].Shape, in[1].Shape
+	a, b := n.In[0].Type.Shape, n.In[1].Type.Shape
 	ra, rb := len(a), len(b)
 	m, depth, cols := a[ra-2], a[ra-1], b[rb-1]
 	lead := out.Shape[:len(out.Shape)-2]

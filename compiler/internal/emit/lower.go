@@ -32,7 +32,9 @@ func (l *lowerer) node(n *ir.Node) error {
 	}
 	in := make([]plan.Layout, len(n.In))
 	for i, v := range n.In {
-		in[i] = l.plan.Of(v)
+		if !packed(n.Op, i) || v.Const == nil {
+			in[i] = l.plan.Of(v)
+		}
 	}
 	out := l.plan.Of(n.Out[0])
 	switch op := n.Op.(type) {
@@ -77,6 +79,18 @@ func (l *lowerer) node(n *ir.Node) error {
 		return nil
 	}
 	return fmt.Errorf("no kernel computes %s", n.Op.Name())
+}
+
+// packed reports whether input i of op, if it is constant, gets a place of its own making: panels of
+// weights, or indices that become addresses. Laying it out as it stands would ship it twice.
+func packed(op ir.Op, i int) bool {
+	switch op.(type) {
+	case ir.Conv, ir.MatMul:
+		return i == 1 || i == 2
+	case ir.Gather:
+		return i == 1
+	}
+	return false
 }
 
 func act(u ir.Unary) kernel.Act { return kernel.Act{Fn: u.Fn, P: u.P} }
@@ -177,7 +191,35 @@ func (l *lowerer) reshape(out, in plan.Layout) error {
 	return l.copy(out, in)
 }
 
-func (l *lowerer) copy(out, in plan.Layout) error { return l.mapped(kernel.Map{}, out, in) }
+func (l *lowerer) copy(out, in plan.Layout) error {
+	dims, err := fit(out.Shape, [][]int{out.Strides, in.Strides})
+	if err != nil {
+		return err
+	}
+	if t, ok := transpose(dims[0], dims[1], dims[2]); ok {
+		l.call(t, out.Address, in.Address)
+		return nil
+	}
+	return l.mapped(kernel.Map{}, out, in)
+}
+
+// transpose is the kernel for a copy whose last output axis lies together in the output, and another
+// axis in the input.
+func transpose(extent, out, in kernel.Dims) (kernel.Transpose, bool) {
+	const last = kernel.MaxDims - 1
+	for i := range last {
+		if in[i] != 4 || extent[i] == 1 || out[last] != 4 || in[last] == 4 || in[last] == 0 || extent[last] == 1 {
+			continue
+		}
+		t := kernel.Transpose{
+			Outer: extent, OutStep: out, InStep: in,
+			I: extent[i], J: extent[last], OutRow: out[i], InRow: in[last],
+		}
+		t.Outer[i], t.Outer[last] = 1, 1
+		return t, true
+	}
+	return kernel.Transpose{}, false
+}
 
 // mapped fills in the extents and strides of m and calls it; all operands have out's shape.
 func (l *lowerer) mapped(m kernel.Map, out plan.Layout, in ...plan.Layout) error {
