@@ -2,10 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"testing"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/wasm"
@@ -105,33 +102,6 @@ func kit(version int) []byte {
 	}
 	m.AddCustom(abi.ManifestSection, manifest)
 	return m.Encode()
-}
-
-// chainModel is an ONNX model: ops one behind the other over an f32 input [dim, 4].
-func chainModel(dim string, ops []string) []byte {
-	str := func(b []byte, num protowire.Number, s string) []byte {
-		return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
-	}
-	num := func(b []byte, n protowire.Number, v uint64) []byte {
-		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
-	}
-	value := func(name string) string {
-		extent := str(nil, 2, dim)
-		if n, err := strconv.Atoi(dim); err == nil {
-			extent = num(nil, 1, uint64(n))
-		}
-		shape := str(str(nil, 1, string(extent)), 1, string(num(nil, 1, 4)))
-		tensor := str(num(nil, 1, 1), 2, string(shape))
-		return string(str(str(nil, 1, name), 2, string(str(nil, 1, string(tensor)))))
-	}
-	var graph []byte
-	for i, op := range ops {
-		node := str(str(nil, 1, fmt.Sprintf("v%d", i)), 2, fmt.Sprintf("v%d", i+1))
-		graph = str(graph, 1, string(str(str(node, 3, fmt.Sprintf("%s_%d", op, i)), 4, op)))
-	}
-	graph = str(str(graph, 11, value("v0")), 12, value(fmt.Sprintf("v%d", len(ops))))
-	model := str(num(nil, 1, 8), 7, string(graph))
-	return str(model, 8, string(num(nil, 2, 17)))
 }
 
 func TestInspectKit(t *testing.T) {

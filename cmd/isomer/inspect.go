@@ -93,7 +93,7 @@ func inspect(file string, bin []byte) (*inspection, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(bin)
-	in := &inspection{File: file, Bytes: len(bin), SHA256: hex.EncodeToString(sum[:])}
+	in := &inspection{File: file, Bytes: len(bin), SHA256: hex.EncodeToString(sum[:]), Functions: []functionInfo{}}
 	for _, s := range sections {
 		in.Sections = append(in.Sections, sectionInfo{s.Title(), s.Size})
 		if s.ID == wasm.SectionCustom && s.Name == abi.ManifestSection && in.Manifest == nil {
