@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ import (
 // buildFlags are the compiler's options as the command line spells them.
 type buildFlags struct {
 	output, labels, fit string
-	mean, std           []float64
+	mean, std           numbers
 	dims                []string
 	asJSON              bool
 	opt                 compiler.Options
@@ -51,11 +52,11 @@ with the most probable classes; every model gets "run", which takes its tensors.
 	flags.StringVar(&f.opt.Name, "name", "", "`NAME` of the module (default: the file's)")
 	flags.StringVar(&f.opt.Version, "version", "", "`VERSION` of the module, such as 1.4.0")
 	flags.StringVar(&f.labels, "labels", "", "`FILE` of class names, line n is class n")
-	flags.Float64SliceVar(&f.mean, "mean", nil, "`R,G,B` to subtract from a picture's scaled channels, or one value (default: ImageNet's)")
-	flags.Float64SliceVar(&f.std, "std", nil, "`R,G,B` to divide them by then, or one value (default: ImageNet's)")
+	flags.Var(&f.mean, "mean", "`R,G,B` to subtract from a picture's scaled channels, or one value (default: ImageNet's, grey 0)")
+	flags.Var(&f.std, "std", "`R,G,B` to divide them by then, or one value (default: ImageNet's, grey 1)")
 	flags.Float64Var(&f.opt.Scale, "scale", 0, "`FACTOR` for a picture's bytes, first of all (default 1/255)")
-	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape fit: cover, contain or stretch (default cover)")
-	flags.IntVar(&f.opt.Top, "top", 0, "how many classes an answer has (default 5)")
+	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape `FIT`: cover, contain or stretch (default cover)")
+	flags.IntVar(&f.opt.Top, "top", 0, "answer with the `N` most probable classes (default 5)")
 	flags.StringArrayVar(&f.dims, "dim", nil, "extent of a symbolic dimension, `NAME=N`; may be repeated")
 	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
@@ -95,15 +96,41 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	return r.print(std.out)
 }
 
+// numbers is a flag of numbers with commas between them.
+type numbers []float64
+
+func (n *numbers) Set(s string) error {
+	*n = nil
+	for part := range strings.SplitSeq(s, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return errors.New("want numbers with commas between them")
+		}
+		*n = append(*n, v)
+	}
+	return nil
+}
+
+func (n *numbers) String() string {
+	parts := make([]string, len(*n))
+	for i, v := range *n {
+		parts[i] = strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strings.Join(parts, ",")
+}
+
+// Type is what pflag would show in the help.
+func (n *numbers) Type() string { return "numbers" }
+
 // options completes the compiler's options from the flags that need reading.
 func (f *buildFlags) options(c *cobra.Command) error {
 	given := c.Flags().Changed
-	for _, zero := range []struct {
+	for _, n := range []struct {
 		flag string
 		bad  bool
-	}{{"scale", f.opt.Scale == 0}, {"top", f.opt.Top < 1}} {
-		if given(zero.flag) && zero.bad {
-			return usage(c, "--%s must be more than 0", zero.flag)
+	}{{"scale", !(f.opt.Scale > 0 && f.opt.Scale <= math.MaxFloat64)}, {"top", f.opt.Top < 1}} {
+		if given(n.flag) && n.bad {
+			return usage(c, "--%s must be a number above 0", n.flag)
 		}
 	}
 	f.opt.Mean, f.opt.Std, f.opt.Fit = f.mean, f.std, abi.Fit(f.fit)
