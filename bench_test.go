@@ -3,9 +3,11 @@ package isomer_test
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
@@ -26,79 +28,68 @@ func openBytes(t testing.TB, bin []byte, opts ...isomer.Option) *isomer.Module {
 	return m
 }
 
+// batch is how many calls are timed together for best-ns/op, the quietest batch of a run: the figure
+// to quote from a machine that does other things too. 200 calls take less than a scheduler's slice.
+const batch = 200
+
+func bench(b *testing.B, f func() error) {
+	b.ReportAllocs()
+	best := time.Duration(math.MaxInt64)
+	begin, n := time.Now(), 0
+	for b.Loop() {
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+		if n++; n == batch {
+			now := time.Now()
+			best, begin, n = min(best, now.Sub(begin)), now, 0
+		}
+	}
+	if best != math.MaxInt64 {
+		b.ReportMetric(float64(best.Nanoseconds())/batch, "best-ns/op")
+	}
+}
+
 // BenchmarkRaw is 100 B there and back through the bytes convention: the bridge's own cost, since
 // the guest only returns what it got. Goal: 200 ns and no allocation beyond the answer.
 func BenchmarkRaw(b *testing.B) {
 	in, ctx := bytes.Repeat([]byte("x"), 100), context.Background()
+	into := func(m *isomer.Module) func() error {
+		var out []byte
+		return func() (err error) {
+			out, err = m.CallInto(ctx, out, "echo", in)
+			return err
+		}
+	}
 	m := openBytes(b, enginetest.Guest{}.Build())
 	b.Run("Call", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := m.Call(ctx, "echo", in); err != nil {
-				b.Fatal(err)
-			}
-		}
+		bench(b, func() error { _, err := m.Call(ctx, "echo", in); return err })
 	})
-	b.Run("CallInto", func(b *testing.B) {
-		b.ReportAllocs()
-		var out []byte
-		var err error
-		for b.Loop() {
-			if out, err = m.CallInto(ctx, out, "echo", in); err != nil {
-				b.Fatal(err)
-			}
-		}
+	b.Run("CallInto", func(b *testing.B) { bench(b, into(m)) })
+	b.Run("CallInto/post", func(b *testing.B) {
+		bench(b, into(openBytes(b, enginetest.Guest{Post: true}.Build())))
+	})
+	b.Run("CallInto/deadline", func(b *testing.B) {
+		bench(b, into(openBytes(b, enginetest.Guest{}.Build(), isomer.WithDeadline(time.Second))))
 	})
 	b.Run("CallInto/parallel", func(b *testing.B) {
 		m := openBytes(b, enginetest.Guest{}.Build(), isomer.WithInstances(4))
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			var out []byte
-			var err error
-			for pb.Next() {
-				if out, err = m.CallInto(ctx, out, "echo", in); err != nil {
+			for call := into(m); pb.Next(); {
+				if err := call(); err != nil {
 					b.Error(err)
 				}
 			}
 		})
 	})
-	b.Run("CallInto/post", func(b *testing.B) {
-		m := openBytes(b, enginetest.Guest{Post: true}.Build())
-		var out []byte
-		var err error
-		for b.Loop() {
-			if out, err = m.CallInto(ctx, out, "echo", in); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("CallInto/deadline", func(b *testing.B) {
-		m := openBytes(b, enginetest.Guest{}.Build(), isomer.WithDeadline(1e9))
-		var out []byte
-		var err error
-		for b.Loop() {
-			if out, err = m.CallInto(ctx, out, "echo", in); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 	b.Run("RunInto", func(b *testing.B) {
 		m := openBytes(b, tensorGuest().Build())
 		ins, outs := []isomer.Tensor{isomer.TensorOf([]float32{1, 2, 3, 4})}, []isomer.Tensor{{Data: make([]byte, 16)}}
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := m.RunInto(ctx, outs, ins); err != nil {
-				b.Fatal(err)
-			}
-		}
+		bench(b, func() error { return m.RunInto(ctx, outs, ins) })
 	})
 	b.Run("CallScalar", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := m.CallScalar(ctx, "mul", isomer.F64(6), isomer.F64(7)); err != nil {
-				b.Fatal(err)
-			}
-		}
+		bench(b, func() error { _, err := m.CallScalar(ctx, "mul", isomer.F64(6), isomer.F64(7)); return err })
 	})
 }
 
@@ -113,38 +104,29 @@ type reading struct {
 func BenchmarkJSON(b *testing.B) {
 	m, ctx := openBytes(b, enginetest.Guest{}.Build()), context.Background()
 	in := reading{Meter: "gas-7", Value: 1234.5, Unit: "m3", OK: true}
-	b.ReportAllocs()
-	for b.Loop() {
+	bench(b, func() error {
 		out, err := isomer.CallJSON[reading](ctx, m, "echo", in)
-		if err != nil || out != in {
-			b.Fatalf("%+v, %v", out, err)
+		if out != in {
+			b.Errorf("%+v", out)
 		}
-	}
+		return err
+	})
 }
 
 // BenchmarkImage is a picture of 150 kB in and a short answer out; the guest reads every byte
 // ("average") or none ("first": the bridge's own cost, one memory copy).
 func BenchmarkImage(b *testing.B) {
 	img, ctx := isomer.Image{Width: 224, Height: 224, RGB: make([]byte, 224*224*3)}, context.Background()
-	bench := func(name string, m *isomer.Module, fn string) {
+	run := func(name string, m *isomer.Module, fn string) {
 		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(img.RGB)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := m.CallImage(ctx, fn, img); err != nil {
-					b.Fatal(err)
-				}
-			}
+			bench(b, func() error { _, err := m.CallImage(ctx, fn, img); return err })
 		})
 	}
-	bench("average", openBytes(b, enginetest.Guest{}.Build()), "average")
-	bench("wasmtube", openBytes(b, enginetest.WasmtubeGuest()), "first")
+	run("average", openBytes(b, enginetest.Guest{}.Build()), "average")
+	run("first", openBytes(b, enginetest.WasmtubeGuest()), "first")
 	b.Run("copy", func(b *testing.B) {
 		dst := make([]byte, len(img.RGB))
-		b.SetBytes(int64(len(dst)))
-		for b.Loop() {
-			copy(dst, img.RGB)
-		}
+		bench(b, func() error { copy(dst, img.RGB); return nil })
 	})
 }
 

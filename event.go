@@ -14,6 +14,7 @@ const (
 	Compiled         EventKind = "compiled"          // Took
 	Gated            EventKind = "gated"             // all golden cases passed: Cases, Took
 	StateCarried     EventKind = "state carried"     // Bytes, Took
+	StateLost        EventKind = "state lost"        // the old module could not give it: Err
 	Loaded           EventKind = "loaded"            // the first generation serves: Times
 	Swapped          EventKind = "swapped"           // a new generation serves: Times
 	RolledBack       EventKind = "rolled back"       // the previous module serves; Err where state was not carried

@@ -54,8 +54,17 @@ func (m *Module) Rollback(ctx context.Context) error {
 		r.unref()
 		return m.refuse(r, StepInstantiate, err)
 	}
-	// State that the older module does not take must not keep it from serving.
 	held, carryErr := m.carry(ctx, old, next, &t)
+	if carryErr != nil {
+		// State that the older module does not take must not keep it from serving, but the
+		// instances that refused it are not to be trusted.
+		next.discard()
+		if next, err = m.generation(ctx, r, &t); err != nil {
+			giveBack(old, held)
+			r.unref()
+			return m.refuse(r, StepInstantiate, err)
+		}
+	}
 	m.publish(old, next, held, &t)
 	m.status.reject(old.release.digest)
 	m.emit(r, Event{Kind: RolledBack, Err: carryErr, Times: t})
@@ -90,9 +99,7 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 	var held []*slot
 	if old != nil {
 		if held, err = m.carry(ctx, old, next, &t); err != nil {
-			for _, s := range held {
-				old.pool.put(s)
-			}
+			giveBack(old, held)
 			next.discard()
 			r.unref()
 			return m.refuse(r, StepCarry, err)
@@ -184,30 +191,47 @@ func (m *Module) refuse(r *release, step Step, cause error) error {
 	return err
 }
 
+// giveBack returns slots after a swap that did not happen.
+func giveBack(g *generation, held []*slot) {
+	for _, s := range held {
+		g.pool.put(s)
+	}
+}
+
 // carry moves state from the instances of old to those of next where both know how. It waits for
 // old's calls and returns old's slots, held, so that no call changes state that was already saved.
+//
+// An error is next's: it does not take the state. State that old cannot give, because it is broken
+// or a call hangs in it, is lost with an event; refusing next would make that last for ever.
 func (m *Module) carry(ctx context.Context, old, next *generation, t *SwapTimes) (held []*slot, err error) {
 	if !old.release.stateful || !next.release.stateful {
 		return nil, nil
 	}
 	begin := time.Now()
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, carryPatience)
 	defer cancel()
+	var lost error
+	total := 0
 	for range old.pool.slots {
 		s, err := old.pool.take(ctx)
+		if caller.Err() != nil && err != nil {
+			return held, err // who asked for the swap gave up
+		}
 		if err != nil {
-			return held, fmt.Errorf("waiting for calls of %s: %w", old.release.title(), err)
+			lost = errors.Join(lost, fmt.Errorf("waiting for calls of %s: %w", old.release.title(), err))
+			break
 		}
 		held = append(held, s)
 	}
-	total := 0
 	for _, s := range held {
 		if s.inst == nil {
-			continue // lost, and its state with it
+			continue // died, and its state with it
 		}
 		state, err := m.save(ctx, old.release, s.inst)
 		if err != nil {
-			return held, fmt.Errorf("%s of %s: %w", abi.ExportSave, old.release.title(), err)
+			lost = errors.Join(lost, fmt.Errorf("%s of %s: %w", abi.ExportSave, old.release.title(), err))
+			continue
 		}
 		if err := m.restore(ctx, next.release, next.pool.slots[s.index].inst, state); err != nil {
 			return held, fmt.Errorf("%s of %s with %d bytes: %w", abi.ExportRestore, next.release.title(), len(state), err)
@@ -215,7 +239,11 @@ func (m *Module) carry(ctx context.Context, old, next *generation, t *SwapTimes)
 		total += len(state)
 	}
 	t.Carry = time.Since(begin)
-	m.emit(next.release, Event{Kind: StateCarried, Took: t.Carry, Bytes: total})
+	e := Event{Kind: StateCarried, Took: t.Carry, Bytes: total}
+	if lost != nil {
+		e.Kind, e.Err = StateLost, lost
+	}
+	m.emit(next.release, e)
 	return held, nil
 }
 

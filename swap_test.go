@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
@@ -270,6 +273,66 @@ func TestNoCallIsLostFromCarriedState(t *testing.T) {
 	out, err := m.Call(t.Context(), "count", nil)
 	if err != nil || binary.LittleEndian.Uint32(out) != 2001 {
 		t.Errorf("count = %v, %v; want 2001", out, err)
+	}
+}
+
+func TestStateThatCannotBeCarried(t *testing.T) {
+	events := newRecorder()
+	m := openBytes(t, enginetest.Guest{Version: "1", Stateful: true}.Build(), events.option())
+	err := m.Swap(t.Context(), enginetest.Guest{Version: "2", Stateful: true, Trap: abi.ExportRestore}.Build())
+	var refused *isomer.RefusedError
+	if !errors.As(err, &refused) || refused.Step != isomer.StepCarry || version(t, m) != "1" {
+		t.Errorf("the new module does not take the state: %v", err)
+	}
+	if err := m.Swap(t.Context(), enginetest.Guest{Version: "3", Stateful: true, Trap: abi.ExportSave}.Build()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Swap(t.Context(), enginetest.Guest{Version: "4", Stateful: true}.Build()); err != nil || version(t, m) != "4" {
+		t.Errorf("the old module cannot give its state: %v", err)
+	}
+	if e := events.wait(t, isomer.StateLost); e.Err == nil || !strings.Contains(e.Err.Error(), abi.ExportSave) {
+		t.Errorf("event = %+v", e)
+	}
+}
+
+func TestRollbackWithoutItsState(t *testing.T) {
+	events := newRecorder()
+	m := openBytes(t, enginetest.Guest{Version: "1", Stateful: true, Trap: abi.ExportRestore}.Build(), events.option())
+	if err := m.Swap(t.Context(), enginetest.Guest{Version: "2", Stateful: true}.Build()); err != nil {
+		t.Fatal(err)
+	}
+	must(t, m.Rollback(t.Context()))
+	if e := events.wait(t, isomer.RolledBack); e.Err == nil || version(t, m) != "1" {
+		t.Errorf("event = %+v, version %s", e, version(t, m))
+	}
+}
+
+// TestHostileModules gives seeded damage of a good module to Swap: each is refused or serves, and
+// the good one always comes back.
+func TestHostileModules(t *testing.T) {
+	good := enginetest.Guest{Version: "good", Post: true}.Build()
+	m := openBytes(t, good, isomer.WithDeadline(time.Second), isomer.WithMemoryLimit(16<<20))
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 150 {
+		bad := slices.Clone(good)
+		if r.IntN(2) == 0 {
+			bad = bad[:r.IntN(len(bad))]
+		}
+		for range r.IntN(3) {
+			if len(bad) > 0 {
+				bad[r.IntN(len(bad))] ^= 1 << r.IntN(8)
+			}
+		}
+		if err := m.Swap(t.Context(), bad); err == nil {
+			_, _ = m.Call(t.Context(), "echo", []byte("in"))
+			_, _ = m.Call(t.Context(), "count", nil)
+			must(t, m.Swap(t.Context(), good))
+		} else if !errors.Is(err, isomer.ErrRefused) {
+			t.Fatal(err)
+		}
+		if got := version(t, m); got != "good" {
+			t.Fatalf("version %q serves", got)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ const GuestError = "no such meter"
 type Guest struct {
 	Version  string        // what the function "version" returns
 	Manifest *abi.Manifest // nil: none
-	Trap     string        // "start" or "_initialize": where the module traps before it serves
+	Trap     string        // "start", "_initialize", "isomer_save" or "isomer_restore": where it traps
 	Stateful bool          // exports isomer_save and isomer_restore
 	Post     bool          // exports cabi_post_echo, which adds 1000 to the counter
 	MinPages uint32        // 0: 2
@@ -125,9 +125,15 @@ func (g Guest) Build() []byte {
 func (g Guest) extras(m *wasm.Module, add func(string, wasm.FuncType, *wasm.Code) uint32) {
 	if g.Stateful {
 		c := wasm.NewCode()
+		if g.Trap == abi.ExportSave {
+			c.Unreachable()
+		}
 		c.I32(resultAt).I32(countAt).Store(wasm.I32Store, 0).I32(resultAt).I32(4).Store(wasm.I32Store, 4).I32(resultAt)
 		add(abi.ExportSave, wasm.FuncType{Results: []wasm.ValType{i32}}, c)
 		c = wasm.NewCode(i32, i32)
+		if g.Trap == abi.ExportRestore {
+			c.Unreachable()
+		}
 		c.I32(countAt).Get(c.Param(0)).Load(wasm.I32Load, 0).Store(wasm.I32Store, 0)
 		add(abi.ExportRestore, wasm.FuncType{Params: []wasm.ValType{i32, i32}}, c)
 	}
