@@ -51,6 +51,8 @@ func (l *lowerer) node(n *ir.Node) error {
 			return nil
 		}
 		return l.reshape(out, in[0])
+	case ir.Expand:
+		return l.copy(out, broadcast(in[0], out.Shape))
 	case ir.Transpose:
 		return l.copy(out, permuted(in[0], op.Perm))
 	case ir.Slice:

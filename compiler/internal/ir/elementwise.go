@@ -31,12 +31,26 @@ var unaryFns = map[string]unaryFn{
 	"tanh":        {0, func(x float64, _ [2]float32) float64 { return math.Tanh(x) }},
 	"exp":         {0, func(x float64, _ [2]float32) float64 { return math.Exp(x) }},
 	"elu":         {1, func(x float64, p [2]float32) float64 { return max(x, 0) + float64(p[0])*(math.Exp(min(x, 0))-1) }},
+	"log":         {0, func(x float64, _ [2]float32) float64 { return math.Log(x) }},
+	"erf":         {0, func(x float64, _ [2]float32) float64 { return math.Erf(x) }},
+	"sign":        {0, sign},
 	"abs":         {0, func(x float64, _ [2]float32) float64 { return math.Abs(x) }},
 	"neg":         {0, func(x float64, _ [2]float32) float64 { return -x }},
 	"sqrt":        {0, func(x float64, _ [2]float32) float64 { return math.Sqrt(x) }},
 	"floor":       {0, func(x float64, _ [2]float32) float64 { return math.Floor(x) }},
 	"ceil":        {0, func(x float64, _ [2]float32) float64 { return math.Ceil(x) }},
 	"round":       {0, func(x float64, _ [2]float32) float64 { return math.RoundToEven(x) }},
+}
+
+// sign is -1, 0 or 1; NaN stays NaN.
+func sign(x float64, _ [2]float32) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return x
 }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -95,6 +95,30 @@ func (r Reshape) Eval(in []*Tensor) ([]*Tensor, error) {
 	return []*Tensor{&y}, nil
 }
 
+// Expand repeats a tensor to Shape, by numpy's broadcasting.
+type Expand struct{ Shape []int }
+
+// Name implements [Op].
+func (Expand) Name() string { return "expand" }
+
+// Infer implements [Op].
+func (e Expand) Infer(in []Type) ([]Type, error) {
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	y, err := Broadcast(in[0].Shape, e.Shape)
+	if err == nil && !slices.Equal(y, e.Shape) {
+		err = fmt.Errorf("%v does not expand to %v", in[0].Shape, Shape(e.Shape))
+	}
+	return []Type{{in[0].DType, y}}, err
+}
+
+// Eval implements [Op].
+func (e Expand) Eval(in []*Tensor) ([]*Tensor, error) {
+	t := Type{in[0].DType, slices.Clone(e.Shape)}
+	return []*Tensor{gatherStrided(in[0], t, 0, BroadcastStrides(in[0].Shape, e.Shape))}, nil
+}
+
 // Concat joins tensors along an axis.
 type Concat struct{ Axis int }
 

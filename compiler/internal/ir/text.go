@@ -27,7 +27,7 @@ var ops = map[string]reflect.Type{}
 
 func init() {
 	for _, op := range []Op{
-		Conv{}, MatMul{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Concat{}, Slice{}, Pad{}, Gather{},
+		Conv{}, MatMul{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
 		Reduce{}, Softmax{}, Pool{},
 	} {
 		ops[op.Name()] = reflect.TypeOf(op)

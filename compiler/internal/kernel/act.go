@@ -44,6 +44,9 @@ var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
 	"silu":    func(f *fn, x wasm.Local, _ [2]float32) { f.times(x, f.sigmoid) },
 	"tanh":    func(f *fn, x wasm.Local, _ [2]float32) { f.tanh(x) },
 	"exp":     func(f *fn, x wasm.Local, _ [2]float32) { f.exp(x) },
+	"log":     func(f *fn, x wasm.Local, _ [2]float32) { f.log(x) },
+	"erf":     func(f *fn, x wasm.Local, _ [2]float32) { f.erf(x) },
+	"sign":    func(f *fn, x wasm.Local, _ [2]float32) { f.sign(x) },
 	"abs":     lanewise(wasm.F32x4Abs),
 	"neg":     lanewise(wasm.F32x4Neg),
 	"sqrt":    lanewise(wasm.F32x4Sqrt),
@@ -223,4 +226,118 @@ func (f *fn) exp(x wasm.Local) {
 	f.done(n)
 	f.done(y)
 	f.done(half)
+}
+
+// logPoly are the coefficients of a minimax polynomial for (log(1+r) - r + r²/2)/r³ with 1+r between
+// √½ and √2, highest power first, from S. L. Moshier's Cephes library, logf.
+var logPoly = [...]float32{7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+	-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1}
+
+// log writes the natural logarithm: x = 2^e·m with m between √½ and √2, a polynomial in m - 1, and
+// e·ln2 in two parts. Denormals are scaled up first; 0 gives -Inf, less gives NaN.
+func (f *fn) log(x wasm.Local) {
+	c, e, m, sq, keep := f.c, f.temp(), f.temp(), f.temp(), f.temp()
+	const smallest, scale = 1.17549435e-38, 1 << 24
+	c.Get(x).Set(keep)
+	// Denormals: x·2²⁴, and 24 less in the exponent.
+	c.Get(x)
+	splat(c, scale)
+	c.Op(wasm.F32x4Mul).Get(x, x)
+	splat(c, smallest)
+	c.Op(wasm.F32x4Lt, wasm.V128Bitselect).Set(m)
+	c.Get(m).I32(23).Op(wasm.I32x4ShrU)
+	splatInt(c, 126)
+	c.Op(wasm.I32x4Sub)
+	splatInt(c, 24)
+	c.Get(x)
+	splat(c, smallest)
+	c.Op(wasm.F32x4Lt, wasm.V128And, wasm.I32x4Sub, wasm.F32x4ConvertI32x4S).Set(e)
+	c.Get(m)
+	splatInt(c, 0x007fffff)
+	c.Op(wasm.V128And)
+	splatInt(c, 0x3f000000)
+	c.Op(wasm.V128Or).Set(m) // between ½ and 1
+	// Below √½: m doubles and e loses one.
+	below := f.temp()
+	c.Get(m)
+	splat(c, 0.707106781186547524)
+	c.Op(wasm.F32x4Lt).Set(below)
+	c.Get(e)
+	splat(c, 1)
+	c.Get(below).Op(wasm.V128And, wasm.F32x4Sub).Set(e)
+	c.Get(m, m, below).Op(wasm.V128And, wasm.F32x4Add)
+	splat(c, 1)
+	c.Op(wasm.F32x4Sub).Set(m)
+	c.Get(m, m).Op(wasm.F32x4Mul).Set(sq)
+	splat(c, logPoly[0])
+	for _, k := range logPoly[1:] {
+		c.Get(m).Op(wasm.F32x4Mul)
+		splat(c, k)
+		c.Op(wasm.F32x4Add)
+	}
+	c.Get(m, sq).Op(wasm.F32x4Mul, wasm.F32x4Mul).Get(e)
+	splat(c, -2.12194440e-4)
+	c.Op(wasm.F32x4Mul, wasm.F32x4Add).Get(sq)
+	splat(c, 0.5)
+	c.Op(wasm.F32x4Mul, wasm.F32x4Sub).Get(m).Op(wasm.F32x4Add).Get(e)
+	splat(c, 0.693359375)
+	c.Op(wasm.F32x4Mul, wasm.F32x4Add).Set(x)
+	// Infinity and NaN stay, 0 becomes -Inf, negatives NaN.
+	special := func(value func(), when func()) {
+		value()
+		c.Get(x)
+		when()
+		c.Op(wasm.V128Bitselect).Set(x)
+	}
+	special(func() { c.Get(keep) }, func() { c.Get(keep); splat(c, inf); c.Op(wasm.F32x4Lt, wasm.V128Not) })
+	special(func() { splat(c, -inf) }, func() { c.Get(keep); splat(c, 0); c.Op(wasm.F32x4Eq) })
+	special(func() { splatInt(c, 0x7fc00000) }, func() { c.Get(keep); splat(c, 0); c.Op(wasm.F32x4Lt) })
+	for _, l := range []wasm.Local{e, m, sq, keep, below} {
+		f.done(l)
+	}
+}
+
+// erfPoly are the coefficients of formula 7.1.26 of Abramowitz and Stegun, whose error is below 1.5e-7.
+var erfPoly = [...]float32{1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592}
+
+// erf writes sign(x)·(1 - poly(t)·exp(-x²)) with t = 1/(1 + 0.3275911·|x|).
+func (f *fn) erf(x wasm.Local) {
+	c, t, e := f.c, f.temp(), f.temp()
+	splat(c, 1)
+	c.Get(x).Op(wasm.F32x4Abs)
+	splat(c, 0.3275911)
+	c.Op(wasm.F32x4Mul)
+	splat(c, 1)
+	c.Op(wasm.F32x4Add, wasm.F32x4Div).Set(t)
+	c.Get(x, x).Op(wasm.F32x4Mul, wasm.F32x4Neg).Set(e)
+	f.exp(e)
+	splat(c, 1)
+	splat(c, erfPoly[0])
+	for _, k := range erfPoly[1:] {
+		c.Get(t).Op(wasm.F32x4Mul)
+		splat(c, k)
+		c.Op(wasm.F32x4Add)
+	}
+	c.Get(t, e).Op(wasm.F32x4Mul, wasm.F32x4Mul, wasm.F32x4Sub).Get(x)
+	splatInt(c, -1<<31)
+	c.Op(wasm.V128And, wasm.V128Xor).Set(x)
+	f.done(t)
+	f.done(e)
+}
+
+// sign writes -1, 0 or 1, and NaN for NaN.
+func (f *fn) sign(x wasm.Local) {
+	c, y := f.c, f.temp()
+	one := func(op wasm.Op, value float32) {
+		c.Get(x)
+		splat(c, 0)
+		c.Op(op)
+		splat(c, value)
+		c.Op(wasm.V128And)
+	}
+	one(wasm.F32x4Gt, 1)
+	one(wasm.F32x4Lt, -1)
+	c.Op(wasm.V128Or).Set(y)
+	c.Get(x, y, x, x).Op(wasm.F32x4Ne, wasm.V128Bitselect).Set(x)
+	f.done(y)
 }

@@ -145,6 +145,14 @@ func (c *context) axis(a, rank int) int {
 	return (a + rank) % rank
 }
 
+// split resolves an axis that parts the axes in two: it may be the rank itself, for none behind it.
+func (c *context) split(a, rank int) int {
+	if a == rank {
+		return rank
+	}
+	return c.axis(a, rank)
+}
+
 func (c *context) axes(as []int, rank int) []int {
 	out := make([]int, len(as))
 	for i, a := range as {

@@ -16,7 +16,7 @@ var converters map[string]converter
 func init() {
 	inf := float32(math.Inf(1))
 	converters = map[string]converter{
-		"Conv": conv, "MaxPool": pool("max"), "AveragePool": pool("avg"),
+		"Conv": conv, "ConvTranspose": convTranspose, "MaxPool": pool("max"), "AveragePool": pool("avg"),
 		"GlobalAveragePool": globalPool("mean"), "GlobalMaxPool": globalPool("max"),
 		"BatchNormalization": batchNorm,
 		"Gemm":               gemm, "MatMul": matmul,
@@ -32,10 +32,18 @@ func init() {
 		"Sum": binary("add"), "Min": binary("min"), "Max": binary("max"),
 
 		"ReduceMean": reduce("mean"), "ReduceSum": reduce("sum"), "ReduceMax": reduce("max"), "ReduceMin": reduce("min"),
-		"Softmax": softmax,
+		"ReduceL1": reduceOf(apply("abs"), "sum", nil), "ReduceL2": reduceOf(square, "sum", apply("sqrt")),
+		"ReduceSumSquare": reduceOf(square, "sum", nil), "ReduceLogSum": reduceOf(nil, "sum", apply("log")),
+		"Softmax": softmax, "LogSoftmax": logSoftmax,
+		"InstanceNormalization": instanceNorm, "LayerNormalization": layerNorm, "LRN": lrn,
+
+		"Log": unary("log"), "Erf": unary("erf"), "Sign": unary("sign"), "PRelu": prelu, "Selu": selu, "Softplus": softplus,
+		"Softsign": softsign, "Mish": mish, "Gelu": gelu, "Pow": pow, "Mean": mean, "ThresholdedRelu": thresholdedRelu,
 
 		"Flatten": flatten, "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
 		"Concat": concat, "Slice": slice, "Split": split, "Pad": pad, "Gather": gather,
+		"Expand": expand, "Tile": tile, "Resize": resize, "Upsample": resize,
+		"DepthToSpace": depthToSpace, "SpaceToDepth": spaceToDepth,
 
 		"Identity": identity, "Dropout": identity,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
@@ -191,7 +199,7 @@ func softmax(c *context) []*ir.Value {
 	x := c.input(0)
 	s := x.Type.Shape
 	if c.opset < 13 {
-		axis := c.axis(c.attrInt("axis", 1), len(s)+1)
+		axis := c.split(c.attrInt("axis", 1), len(s))
 		if c.err != nil {
 			return nil
 		}

@@ -12,10 +12,7 @@ func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 // flatten converts Flatten (versions 1 to 13) to a matrix.
 func flatten(c *context) []*ir.Value {
 	s := c.shape(0)
-	axis := c.attrInt("axis", 1)
-	if axis != len(s) {
-		axis = c.axis(axis, len(s))
-	}
+	axis := c.split(c.attrInt("axis", 1), len(s))
 	if c.err != nil {
 		return nil
 	}
@@ -206,10 +203,11 @@ func split(c *context) []*ir.Value {
 	return out
 }
 
-// pad converts Pad (versions 2 to 19), constant mode.
+// pad converts Pad (versions 2 to 19).
 func pad(c *context) []*ir.Value {
 	s := c.shape(0)
-	if mode := c.attrStr("mode", "constant"); mode != "constant" {
+	mode := c.attrStr("mode", "constant")
+	if mode != "constant" && padModes[mode] == nil {
 		c.unsupported("mode %q", mode)
 	}
 	given := c.ints(1, "pads", nil)
@@ -238,6 +236,9 @@ func pad(c *context) []*ir.Value {
 	x := c.input(0)
 	if !slices.Equal(op.Count, s) { // a negative pad crops
 		x = c.add(op, x)
+	}
+	if repeat := padModes[mode]; repeat != nil {
+		return []*ir.Value{c.padMode(x, pads, repeat)}
 	}
 	return []*ir.Value{c.add(ir.Pad{Pads: pads, Value: c.scalar(2, "value", 0)}, x)}
 }

@@ -143,3 +143,129 @@ func batchNorm(c *context) []*ir.Value {
 	t := c.add(ir.Binary{Fn: "sub"}, bias, c.add(ir.Binary{Fn: "mul"}, mean, s))
 	return []*ir.Value{c.add(ir.Binary{Fn: "add"}, c.add(ir.Binary{Fn: "mul"}, x, s), t)}
 }
+
+// convTranspose converts ConvTranspose (version 11) to the convolution that it is the transpose of:
+// zeros between the input's elements, as many as the stride leaves out, and the kernel turned round.
+func convTranspose(c *context) []*ir.Value {
+	x, w := c.input(0), c.constant(1)
+	if c.err != nil {
+		return nil
+	}
+	s, n := x.Type.Shape, len(x.Type.Shape)-2
+	group := c.attrInt("group", 1)
+	switch {
+	case w == nil || n < 1 || len(w.Shape) != n+2 || group < 1 || w.Shape[0] != s[1] || s[1]%group != 0:
+		c.fail("input %v, weights and group %d do not add up", s, group)
+		return nil
+	case n > 2:
+		c.unsupported("%d spatial axes", n)
+		return nil
+	}
+	win := c.window(w.Shape[2:], s[2:])
+	extra := c.attrInts("output_padding", make([]int, n))
+	before, after := c.transposedPads(win, s[2:], extra)
+	if c.err != nil {
+		return nil
+	}
+	y := c.channelsLast(x)
+	crop := ir.Slice{Start: make([]int, n+2), Count: []int{s[0]}, Step: slices.Repeat([]int{1}, n+2)}
+	pads := make([]int, 2*(n+2))
+	for i := range n {
+		y = c.spread(y, i+1, win.strides[i])
+		have := y.Type.Shape[i+1]
+		crop.Start[i+1] = max(-before[i], 0)
+		crop.Count = append(crop.Count, have-max(-before[i], 0)-max(-after[i], 0))
+		pads[i+1], pads[n+2+i+1] = max(before[i], 0), max(after[i], 0)
+	}
+	crop.Count = append(crop.Count, s[1])
+	if c.err == nil && !slices.Equal(crop.Count, y.Type.Shape) {
+		y = c.add(crop, y)
+	}
+	y = c.add(ir.Pad{Pads: pads}, y)
+	oc := w.Shape[1] * group
+	bias := c.optional(2)
+	if bias == nil {
+		bias = c.zeros(oc)
+	}
+	ones := slices.Repeat([]int{1}, n)
+	op := ir.Conv{Strides: ones, Dilations: win.dilations, Pads: make([]int, 2*n), Group: group}
+	return []*ir.Value{c.channelsFirst(c.add(op, y, ir.ConstValue(c.name+".weights", turned(w, group)), bias))}
+}
+
+// transposedPads are the zeros before and after each spatial axis of the spread input; negative ones
+// crop.
+func (c *context) transposedPads(win window, spatial ir.Shape, extra []int) (before, after []int) {
+	n := len(spatial)
+	if c.err != nil {
+		return
+	}
+	if len(extra) != n {
+		c.fail("output_padding %v does not fit %d spatial axes", extra, n)
+		return
+	}
+	shape := c.attrInts("output_shape", nil)
+	auto := c.attrStr("auto_pad", "NOTSET")
+	for i := range n {
+		if win.strides[i] < 1 || win.dilations[i] < 1 || win.kernel[i] < 1 || extra[i] < 0 {
+			c.fail("strides %v, dilations %v, output_padding %v: out of range", win.strides, win.dilations, extra)
+			return
+		}
+		span := (win.kernel[i]-1)*win.dilations[i] + 1
+		full := (spatial[i]-1)*win.strides[i] + span + extra[i]
+		lo, hi := win.pads[i], win.pads[n+i]
+		want := -1
+		if len(shape) >= n {
+			want = shape[len(shape)-n+i]
+		} else if auto == "SAME_UPPER" || auto == "SAME_LOWER" {
+			want = spatial[i] * win.strides[i]
+		}
+		if want >= 0 {
+			total := full - want
+			lo = total / 2
+			if auto == "SAME_LOWER" || auto == "NOTSET" && len(shape) > 0 {
+				lo = total - total/2
+			}
+			hi = total - lo
+		}
+		before = append(before, span-1-lo)
+		after = append(after, span-1-hi+extra[i])
+	}
+	return
+}
+
+// spread puts step-1 zeros between the elements along an axis.
+func (c *context) spread(x *ir.Value, axis, step int) *ir.Value {
+	if step == 1 || c.err != nil {
+		return x
+	}
+	s := x.Type.Shape
+	wide := slices.Insert(slices.Clone(s), axis+1, 1)
+	pads := make([]int, 2*len(wide))
+	pads[len(wide)+axis+1] = step - 1
+	x = c.add(ir.Pad{Pads: pads}, c.reshape(x, wide...))
+	joined := slices.Clone(s)
+	joined[axis] *= step
+	x = c.reshape(x, joined...)
+	op := ir.Slice{Start: make([]int, len(s)), Count: joined, Step: slices.Repeat([]int{1}, len(s))}
+	op.Count = slices.Clone(joined)
+	op.Count[axis] -= step - 1
+	return c.add(op, x)
+}
+
+// turned rearranges weights [C, OC/group, kernel…] to those of the equal convolution, [kernel…,
+// C/group, OC] with the kernel reversed.
+func turned(w *ir.Tensor, group int) *ir.Tensor {
+	kernel := w.Shape[2:]
+	taps, in, out := kernel.Elems(), w.Shape[0]/group, w.Shape[1]
+	y := ir.NewTensor(ir.Type{DType: ir.F32, Shape: slices.Concat(kernel, ir.Shape{in, out * group})})
+	for g := range group {
+		for i := range in {
+			for o := range out {
+				for t := range taps {
+					y.F[((taps-1-t)*in+i)*out*group+g*out+o] = w.F[((g*in+i)*out+o)*taps+t]
+				}
+			}
+		}
+	}
+	return y
+}

@@ -189,7 +189,7 @@ func CanHalo(g *ir.Graph, v *ir.Value) bool {
 // strided are the operators whose kernels address their tensors with a stride for each axis.
 func strided(op ir.Op) bool {
 	switch op.(type) {
-	case ir.Conv, ir.Unary, ir.Binary, ir.Transpose, ir.Slice, ir.Pad, ir.Concat, ir.Pool:
+	case ir.Conv, ir.Unary, ir.Binary, ir.Transpose, ir.Slice, ir.Pad, ir.Concat, ir.Expand, ir.Pool:
 		return true
 	}
 	return false

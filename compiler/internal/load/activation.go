@@ -1,0 +1,145 @@
+package load
+
+import (
+	"math"
+	"slices"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// The operators of this file are formulas over core ones, as their definitions in the ONNX
+// specification give them.
+
+func (c *context) unary(fn string, x *ir.Value) *ir.Value     { return c.add(ir.Unary{Fn: fn}, x) }
+func (c *context) binary(fn string, a, b *ir.Value) *ir.Value { return c.add(ir.Binary{Fn: fn}, a, b) }
+
+func (c *context) positive(x *ir.Value) *ir.Value { return c.add(ir.Relu(), x) }
+
+func (c *context) negative(x *ir.Value) *ir.Value {
+	return c.add(ir.Unary{Fn: "clip", P: [2]float32{float32(math.Inf(-1)), 0}}, x)
+}
+
+// prelu is max(x, 0) + slope·min(x, 0) (version 16). The slope broadcasts to x; a vector that does not
+// is one slope for each channel, as versions before 7 have it.
+func prelu(c *context) []*ir.Value {
+	x, slope := c.input(0), c.input(1)
+	xs, ss := x.Type.Shape, slope.Type.Shape
+	if _, err := ir.Broadcast(xs, ss); err != nil && len(xs) > 2 && len(ss) == 1 && ss[0] == xs[1] {
+		slope = c.reshape(slope, slices.Concat([]int{ss[0]}, slices.Repeat([]int{1}, len(xs)-2))...)
+	}
+	return []*ir.Value{c.binary("add", c.positive(x), c.binary("mul", c.negative(x), slope))}
+}
+
+// selu is γ·elu(x, α) (version 6).
+func selu(c *context) []*ir.Value {
+	alpha, gamma := c.attrFloat("alpha", 1.67326319217681884765625), c.attrFloat("gamma", 1.05070102214813232421875)
+	y := c.add(ir.Unary{Fn: "elu", P: [2]float32{alpha}}, c.input(0))
+	return []*ir.Value{c.binary("mul", y, c.number(gamma))}
+}
+
+// softplus is log(1 + exp(x)) (version 1), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow.
+func (c *context) softplus(x *ir.Value) *ir.Value {
+	e := c.unary("exp", c.unary("neg", c.unary("abs", x)))
+	return c.binary("add", c.positive(x), c.unary("log", c.binary("add", e, c.number(1))))
+}
+
+func softplus(c *context) []*ir.Value { return []*ir.Value{c.softplus(c.input(0))} }
+
+// mish is x·tanh(softplus(x)) (version 18).
+func mish(c *context) []*ir.Value {
+	x := c.input(0)
+	return []*ir.Value{c.binary("mul", x, c.unary("tanh", c.softplus(x)))}
+}
+
+// softsign is x/(1 + |x|) (version 1).
+func softsign(c *context) []*ir.Value {
+	x := c.input(0)
+	return []*ir.Value{c.binary("div", x, c.binary("add", c.unary("abs", x), c.number(1)))}
+}
+
+// gelu is x·Φ(x) (version 20), exact or by its tanh approximation.
+func gelu(c *context) []*ir.Value {
+	x, half := c.input(0), c.number(0.5)
+	var phi *ir.Value
+	switch how := c.attrStr("approximate", "none"); how {
+	case "none":
+		phi = c.unary("erf", c.binary("mul", x, c.number(math.Sqrt2/2)))
+	case "tanh":
+		cube := c.binary("mul", c.binary("mul", x, x), x)
+		sum := c.binary("add", x, c.binary("mul", cube, c.number(0.044715)))
+		phi = c.unary("tanh", c.binary("mul", sum, c.number(float32(math.Sqrt(2/math.Pi)))))
+	default:
+		c.unsupported("approximate %q", how)
+		return nil
+	}
+	return []*ir.Value{c.binary("mul", c.binary("mul", x, half), c.binary("add", phi, c.number(1)))}
+}
+
+// pow converts Pow (version 15) with a constant exponent: whole numbers up to 16 by multiplication,
+// others by exp(y·log x), which like IEEE's pow gives NaN for negative x.
+func pow(c *context) []*ir.Value {
+	x, y := c.input(0), c.constant(1)
+	if c.err != nil || y == nil {
+		return nil
+	}
+	if y.Shape.Elems() != 1 {
+		c.unsupported("an exponent for each element")
+		return nil
+	}
+	e := c.scalar(1, "", 0)
+	if x.Type.DType != ir.F32 {
+		c.unsupported("a power of %v", x.Type)
+		return nil
+	}
+	return []*ir.Value{c.power(x, e)}
+}
+
+func (c *context) power(x *ir.Value, e float32) *ir.Value {
+	n := int(e)
+	switch {
+	case e == 0.5:
+		return c.unary("sqrt", x)
+	case float32(n) != e || n > 16 || n < -16:
+		return c.unary("exp", c.binary("mul", c.unary("log", x), c.number(e)))
+	case n < 0:
+		return c.binary("div", c.number(1), c.power(x, -e))
+	case n == 0:
+		return c.binary("add", c.binary("mul", x, c.number(0)), c.number(1))
+	}
+	y := x
+	for range n - 1 {
+		y = c.binary("mul", y, x)
+	}
+	return y
+}
+
+// logSoftmax converts LogSoftmax: x - max - log Σ exp(x - max), over one axis from version 13 on and
+// over all axes from the given one before it.
+func logSoftmax(c *context) []*ir.Value {
+	x := c.input(0)
+	s := x.Type.Shape
+	var axes []int
+	if c.opset < 13 {
+		for a := c.split(c.attrInt("axis", 1), len(s)); a < len(s); a++ {
+			axes = append(axes, a)
+		}
+	} else {
+		axes = []int{c.axis(c.attrInt("axis", -1), len(s))}
+	}
+	d := c.binary("sub", x, c.add(ir.Reduce{Fn: "max", Axes: axes}, x))
+	sum := c.add(ir.Reduce{Fn: "sum", Axes: axes}, c.unary("exp", d))
+	return []*ir.Value{c.binary("sub", d, c.unary("log", sum))}
+}
+
+// mean converts Mean (version 13) of any number of inputs.
+func mean(c *context) []*ir.Value {
+	sum := binary("add")(c)
+	return []*ir.Value{c.binary("mul", sum[0], c.number(1/float32(max(len(c.in), 1))))}
+}
+
+// thresholdedRelu is x where x > α, else 0 (version 10): the sign of the difference selects.
+func thresholdedRelu(c *context) []*ir.Value {
+	x := c.input(0)
+	d := c.unary("sign", c.binary("sub", x, c.number(c.attrFloat("alpha", 1))))
+	return []*ir.Value{c.binary("mul", x, c.positive(d))}
+}
