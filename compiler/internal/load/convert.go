@@ -45,7 +45,7 @@ func init() {
 		"Expand": expand, "Tile": tile, "Resize": resize, "Upsample": resize,
 		"DepthToSpace": depthToSpace, "SpaceToDepth": spaceToDepth,
 
-		"Identity": identity, "Dropout": identity,
+		"Identity": identity, "Dropout": dropout,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
 	}
 }

@@ -79,17 +79,20 @@ type loader struct {
 	opt     Options
 	bound   map[string]int
 	missing []Unsupported
-	folded  int
+	// unfilled are outputs that no converter computes, by name.
+	unfilled map[string]Unsupported
+	folded   int
 }
 
 // Model loads m. The error is a *UnsupportedError, a *UnboundError, or says which node is malformed.
 func Model(m *onnx.Model, opt Options) (*Result, error) {
 	l := &loader{
-		graph: &ir.Graph{Name: m.Graph.Name},
-		vals:  map[string]*ir.Value{},
-		opset: m.Opsets[""],
-		opt:   opt,
-		bound: map[string]int{},
+		graph:    &ir.Graph{Name: m.Graph.Name},
+		vals:     map[string]*ir.Value{},
+		opset:    m.Opsets[""],
+		opt:      opt,
+		bound:    map[string]int{},
+		unfilled: map[string]Unsupported{},
 	}
 	if err := l.initializers(m.Graph); err != nil {
 		return nil, err
@@ -276,6 +279,10 @@ func (l *loader) node(n *onnx.Node, index int) error {
 		}
 		if in != "" && v == nil {
 			c.poisoned = true
+			if u, ok := l.unfilled[in]; ok {
+				l.missing = append(l.missing, u)
+				delete(l.unfilled, in)
+			}
 		}
 		c.in = append(c.in, v)
 	}
@@ -299,9 +306,9 @@ func (l *loader) node(n *onnx.Node, index int) error {
 	for i, o := range n.Outputs {
 		switch {
 		case o == "":
-		case i >= len(out):
-			l.vals[o] = nil // an output that inference never fills, such as Dropout's mask
-			l.missing = append(l.missing, Unsupported{name, op, fmt.Sprintf("output %d (%s)", i, o)})
+		case i >= len(out): // one that only training fills: an error if anything reads it
+			l.vals[o] = nil
+			l.unfilled[o] = Unsupported{name, op, fmt.Sprintf("output %d (%s)", i, o)}
 		default:
 			l.vals[o] = out[i]
 		}
@@ -317,6 +324,9 @@ func (l *loader) outputs(g *onnx.Graph) error {
 		v, ok := l.vals[o.Name]
 		if !ok {
 			return fmt.Errorf("output %q is never computed", o.Name)
+		}
+		if v == nil {
+			return &UnsupportedError{[]Unsupported{l.unfilled[o.Name]}}
 		}
 		// An output has a buffer and a name of its own, even when it is an input or a constant.
 		if v.Const != nil || slices.Contains(l.graph.In, v) || slices.Contains(l.graph.Out, v) {

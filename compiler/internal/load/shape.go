@@ -9,6 +9,16 @@ import (
 
 func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 
+// dropout converts Dropout (version 13): nothing is dropped in inference, and the mask says so.
+func dropout(c *context) []*ir.Value {
+	x := c.input(0)
+	mask := ir.NewTensor(ir.Type{DType: ir.Bool, Shape: x.Type.Shape})
+	for i := range mask.I {
+		mask.I[i] = 1
+	}
+	return []*ir.Value{x, ir.ConstValue(c.name+".mask", mask)}
+}
+
 // flatten converts Flatten (versions 1 to 13) to a matrix.
 func flatten(c *context) []*ir.Value {
 	s := c.shape(0)
