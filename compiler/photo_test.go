@@ -11,6 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/load"
+	"github.com/isomer-iot/isomer/compiler/internal/onnx"
 )
 
 type class struct {
@@ -86,6 +90,20 @@ func pixels(t *testing.T, path string) (w, h int, rgb []byte) {
 	return b.Dx(), b.Dy(), rgb
 }
 
+// checkReference compares the logits of a 224×224 picture with the reference evaluation of the graph.
+func checkReference(t *testing.T, name string, g *ir.Graph, rgb []byte, got []float32) {
+	t.Helper()
+	x := ir.NewTensor(g.In[0].Type)
+	for i, v := range rgb {
+		x.F[i%3*len(rgb)/3+i/3] = float32((float64(v)/255 - ImageNetMean[i%3]) / ImageNetStd[i%3])
+	}
+	want, err := g.Eval(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree(t, name+".rgb", got, want[0].F, 1e-3)
+}
+
 func TestMobileNetOnPhotos(t *testing.T) {
 	dir := data(t, "mobilenetv2")
 	labels, err := os.ReadFile(filepath.Join(dir, "labels.txt"))
@@ -93,6 +111,14 @@ func TestMobileNetOnPhotos(t *testing.T) {
 		t.Fatal(err)
 	}
 	mod, err := CompileFile(filepath.Join(dir, "mobilenetv2.onnx"), Options{Labels: strings.Split(strings.TrimSpace(string(labels)), "\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := onnx.ReadFile(filepath.Join(dir, "mobilenetv2.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := load.Model(m, load.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +141,7 @@ func TestMobileNetOnPhotos(t *testing.T) {
 		for i, v := range g.read(g.address("output_0"), 1000) {
 			logits[i] = float64(v)
 		}
+		checkReference(t, name, ref.Graph, rgb, g.read(g.address("output_0"), 1000))
 		for i, w := range want.Top5 {
 			if math.Abs(logits[w.Index]-w.Logit) > 1e-2 {
 				t.Errorf("%s.rgb: logit of class %d is %v, want %v", name, w.Index, logits[w.Index], w.Logit)
