@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
@@ -30,6 +31,9 @@ type entry struct {
 // span is a part of memory.
 type span struct{ ptr, len uint32 }
 
+// startPatience bounds the start of an instance where calls have a deadline.
+const startPatience = 30 * time.Second
+
 // minStack holds the largest call that the bridge makes itself: cabi_realloc.
 const minStack = 4
 
@@ -40,8 +44,12 @@ func (m *Module) newInstance(ctx context.Context, r *release) (*instance, error)
 	if m.opts.out != nil {
 		wasi.Stdout, wasi.Stderr = m.opts.out, m.opts.out
 	}
-	ctx, cancel := m.guestContext(ctx, r)
-	defer cancel()
+	if m.opts.deadline > 0 {
+		// The deadline of a call is no measure for a runtime that sets itself up.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(startPatience, m.opts.deadline))
+		defer cancel()
+	}
 	sandbox, err := r.code.Instantiate(ctx, engine.InstanceConfig{WASI: wasi})
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func New(ctx context.Context, bin []byte, opts ...Option) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, "", append([]byte(nil), bin...), o)
+	return start(ctx, "", bin, o)
 }
 
 func start(ctx context.Context, path string, bin []byte, o options) (*Module, error) {

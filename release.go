@@ -17,7 +17,6 @@ import (
 // release is a compiled module with what the bridge knows about it. It outlives its generation
 // where Rollback may want it again.
 type release struct {
-	bin           []byte
 	digest        string
 	name, version string
 	manifest      abi.Manifest
@@ -82,8 +81,8 @@ func (r *release) noFunction(name string) error {
 }
 
 // describe fills in what the bytes say about themselves.
-func (r *release) describe(path string) error {
-	payload, ok, err := wasm.CustomSection(r.bin, abi.ManifestSection)
+func (r *release) describe(bin []byte, path string) error {
+	payload, ok, err := wasm.CustomSection(bin, abi.ManifestSection)
 	if err != nil {
 		return err
 	}
@@ -106,13 +105,13 @@ func (r *release) describe(path string) error {
 	return nil
 }
 
-// compile makes code and the table of functions.
-func (m *Module) compile(ctx context.Context, r *release) error {
+// compile makes code and the table of functions. The bytes are not kept: an engine has its own copy.
+func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 	cfg := engine.CompileConfig{MaxPages: m.opts.maxPages, Interruptible: m.opts.deadline > 0}
 	if mem := r.manifest.Memory; mem != nil && mem.MaxPages != 0 {
 		cfg.MaxPages = min(cfg.MaxPages, mem.MaxPages)
 	}
-	code, err := m.engine.Compile(ctx, r.bin, cfg)
+	code, err := m.engine.Compile(ctx, bin, cfg)
 	if err != nil {
 		return err
 	}

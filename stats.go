@@ -1,6 +1,10 @@
 package isomer
 
-import "sync"
+import (
+	"context"
+	"errors"
+	"sync"
+)
 
 // Stats is what a Module did so far. Counters cover all its generations.
 type Stats struct {
@@ -65,7 +69,10 @@ func (s *status) refuse(err *RefusedError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused++
-	s.refusal, s.rejected = err, err.Digest
+	s.refusal = err
+	if !errors.Is(err.Cause, context.Canceled) { // who asked gave up; that says nothing about the module
+		s.rejected = err.Digest
+	}
 }
 
 func (s *status) reject(digest string) {

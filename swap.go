@@ -30,7 +30,7 @@ func (m *Module) Swap(ctx context.Context, bin []byte) error {
 	} else if digestOf(bin) == g.release.digest {
 		return nil
 	}
-	return m.replace(ctx, append([]byte(nil), bin...))
+	return m.replace(ctx, bin)
 }
 
 // Rollback puts the module that served before back into service. It is kept compiled, so this takes
@@ -71,17 +71,17 @@ func (m *Module) Rollback(ctx context.Context) error {
 	return nil
 }
 
-// replace takes bin, whose bytes it keeps, through all steps into service. The caller holds
+// replace takes bin through all steps into service. The caller holds
 // m.swapping.
 func (m *Module) replace(ctx context.Context, bin []byte) error {
 	old := m.current.Load()
 	t := SwapTimes{begin: time.Now()}
-	r := &release{bin: bin, digest: digestOf(bin)}
-	if err := r.describe(m.path); err != nil {
+	r := &release{digest: digestOf(bin)}
+	if err := r.describe(bin, m.path); err != nil {
 		return m.refuse(r, StepManifest, err)
 	}
 	begin := time.Now()
-	if err := m.compile(ctx, r); err != nil {
+	if err := m.compile(ctx, r, bin); err != nil {
 		return m.refuse(r, StepCompile, err)
 	}
 	t.Compile = time.Since(begin)

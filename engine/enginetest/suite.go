@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		run  func(t *testing.T, e engine.Engine)
 	}{
 		{"RefusesWhatIsNoModule", testRefuses},
+		{"RefusesCountsWithoutContent", testBombs},
 		{"ListsFunctionsAndImports", testLists},
 		{"CallsAndSharesMemory", testCalls},
 		{"CallsWithoutAllocation", testAllocations},
@@ -107,6 +108,30 @@ func testRefuses(t *testing.T, e engine.Engine) {
 		}
 		if !errors.As(err, &ce) {
 			t.Errorf("%s: err = %v, want *CompileError", name, err)
+		}
+	}
+}
+
+// testBombs gives each section a count that its bytes do not hold: the error has to come before
+// memory is allocated for it.
+func testBombs(t *testing.T, e engine.Engine) {
+	const header = "\x00asm\x01\x00\x00\x00"
+	const most = "\xff\xff\xff\xff\x0f"
+	bombs := map[string]string{
+		"type": "\x01\x05" + most, "import": "\x02\x05" + most, "function": "\x03\x05" + most, "table": "\x04\x05" + most,
+		"memory": "\x05\x05" + most, "global": "\x06\x05" + most, "export": "\x07\x05" + most, "element": "\x09\x05" + most,
+		"code": "\x0a\x05" + most, "data": "\x0b\x05" + most, "data count": "\x0c\x05" + most,
+		"parameters":  "\x01\x07\x01\x60" + most,
+		"import name": "\x02\x06\x01" + most,
+		"large table": "\x04\x08\x01\x70\x00" + most,
+		"names":       "\x00\x0c\x04name\x01\x05" + most,
+	}
+	for name, section := range bombs {
+		if c, err := e.Compile(t.Context(), []byte(header+section), engine.CompileConfig{}); err == nil {
+			_ = c.Close()
+			if name != "data count" { // a number that nothing is allocated for
+				t.Errorf("%s: accepted", name)
+			}
 		}
 	}
 }
@@ -300,7 +325,9 @@ func testStart(t *testing.T, e engine.Engine) {
 }
 
 func testSeparate(t *testing.T, e engine.Engine) {
-	c := compile(t, e, Guest{}.Build(), engine.CompileConfig{})
+	bin := Guest{}.Build()
+	c := compile(t, e, bin, engine.CompileConfig{})
+	clear(bin) // the caller's again
 	a, b := instantiate(t, c), instantiate(t, c)
 	a.Memory().Bytes()[countAt] = 7
 	if got := b.Memory().Bytes()[countAt]; got != 0 {

@@ -102,7 +102,10 @@ func (h *host) Compile(ctx context.Context, bin []byte, cfg engine.CompileConfig
 	if cfg.MaxPages == 0 || cfg.MaxPages > engine.MaxPages {
 		cfg.MaxPages = engine.MaxPages
 	}
-	needs, err := engine.ScanNeeds(bin)
+	needs, err := engine.Inspect(bin)
+	if limit, ok := err.(*engine.LimitError); ok {
+		return nil, limit
+	}
 	if err != nil {
 		return nil, &engine.CompileError{Engine: h.Name(), Cause: err}
 	}

@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+// Needs is what a module asks of its host before it can run.
+type Needs struct {
+	Imports  []Import
+	MinPages uint32 // initial size of its memory
+}
+
+// maxTableEntries bounds the tables that a module begins with: 8 MiB of references. The format
+// allows 2³² entries, of which a few bytes of module can ask.
+const maxTableEntries = 1 << 20
+
+// Inspect decodes bin strictly and says what it needs. An engine calls it before its own decoder:
+// decoders allocate what a module's counts announce (wazero 1.12: 17 GB for a module of 15 bytes,
+// which ends the process), and this one believes no count that the remaining bytes cannot hold.
+func Inspect(bin []byte) (Needs, error) {
+	m, err := wasm.Decode(bin)
+	if err != nil {
+		return Needs{}, err
+	}
+	if _, ok := m.Custom("name"); ok && m.Names == nil {
+		return Needs{}, errors.New("the name section does not parse")
+	}
+	var n Needs
+	entries := uint64(0)
+	for _, t := range m.Tables {
+		entries += uint64(t.Limits.Min)
+	}
+	for _, l := range m.Memories {
+		n.MinPages = max(n.MinPages, l.Min)
+	}
+	for _, i := range m.Imports {
+		n.Imports = append(n.Imports, Import{Module: i.Module, Name: i.Name, Kind: i.Kind.String()})
+		switch i.Kind {
+		case wasm.KindMemory:
+			n.MinPages = max(n.MinPages, i.Memory.Min)
+		case wasm.KindTable:
+			entries += uint64(i.Table.Limits.Min)
+		}
+	}
+	if entries > maxTableEntries {
+		return Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf("tables begin with %d entries, allowed are %d", entries, maxTableEntries)}
+	}
+	return n, nil
+}
