@@ -43,6 +43,7 @@ func startHost(layer, file string, rate int, stderr io.Writer) (*demoHost, error
 	}
 	h := &demoHost{layer: layer, file: file, events: make(chan hostEvent, 64)}
 	h.cmd = exec.Command(self, "demo-host", file, "--layer", layer, "--rate", fmt.Sprint(rate))
+	h.cmd.Args[0] = os.Args[0] // the name that this program was called by
 	h.cmd.Stderr = stderr
 	if h.stdin, err = h.cmd.StdinPipe(); err != nil {
 		return nil, err

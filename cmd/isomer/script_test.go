@@ -1,5 +1,3 @@
-// Behind a tag until golang.org/x/tools, which testscript imports, is in go.mod.
-//go:build scripts
 
 package main
 
