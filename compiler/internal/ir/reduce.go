@@ -36,7 +36,7 @@ func (r Reduce) Infer(in []Type) ([]Type, error) {
 }
 
 // Eval implements [Op]. Sums are kept in float64, so that the oracle is closer to the truth than
-// any order of float32 additions.
+// any order of float32 additions. NaN wins over all else (math.Max prefers +Inf, max does not).
 func (r Reduce) Eval(in []*Tensor) ([]*Tensor, error) {
 	out, err := r.Infer(typesOf(in))
 	if err != nil {
@@ -54,9 +54,9 @@ func (r Reduce) Eval(in []*Tensor) ([]*Tensor, error) {
 		o := dot(pos, st)
 		switch r.Fn {
 		case "max":
-			acc[o] = math.Max(acc[o], float64(v))
+			acc[o] = max(acc[o], float64(v))
 		case "min":
-			acc[o] = math.Min(acc[o], float64(v))
+			acc[o] = min(acc[o], float64(v))
 		default:
 			acc[o] += float64(v)
 		}
@@ -195,7 +195,7 @@ func (p Pool) Eval(in []*Tensor) ([]*Tensor, error) {
 			}
 			for c := 0; inside && c < ch; c++ {
 				if v := float64(x.F[src+c]); p.Fn == "max" {
-					acc[c] = math.Max(acc[c], v)
+					acc[c] = max(acc[c], v)
 				} else {
 					acc[c] += v
 				}
@@ -203,7 +203,7 @@ func (p Pool) Eval(in []*Tensor) ([]*Tensor, error) {
 		}
 		for c, v := range acc {
 			if p.Fn == "avg" {
-				v /= float64(max(count, 1))
+				v /= float64(count) // NaN for the mean of nothing, as kernels have it
 			}
 			y.F[o*ch+c] = float32(v)
 		}

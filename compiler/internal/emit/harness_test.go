@@ -1,0 +1,159 @@
+package emit
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/pass"
+	"github.com/isomer-iot/isomer/compiler/internal/plan"
+)
+
+// Tolerances, as |got-want| ≤ tol·max(1, |want|).
+const (
+	// Copies, comparisons and single IEEE operations have one right answer.
+	exact = 0
+	// Sums of up to about 500 products of values within ±1 in another order than the oracle's: 2⁻²⁴
+	// for each addition on partial sums below 10, of which few err in the same direction.
+	sums = 2e-5
+	// Exponentials and what is made of them: polynomials good to 2 units in the last place of f32,
+	// where the oracle computes in f64; cancellation next to zero leaves the absolute error.
+	transcendental = 1e-6
+)
+
+// bench runs compiled graphs, all in one runtime.
+type bench struct {
+	t  *testing.T
+	rt wazero.Runtime
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t, wazero.NewRuntime(context.Background())}
+	t.Cleanup(func() { b.rt.Close(context.Background()) })
+	return b
+}
+
+// check compiles the graph that text describes, runs it twice on inputs (seeded ones if there are
+// none) and compares the outputs with Eval. All memory except the constants holds NaN before the
+// first run: kernels must neither use what they were not given nor write beyond their outputs.
+func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
+	b.t.Helper()
+	g, err := ir.Parse(text)
+	if err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	for i, v := range g.In[min(len(inputs), len(g.In)):] {
+		x := ir.NewTensor(v.Type)
+		ir.Fill(x, uint64(i)+77)
+		inputs = append(inputs, x)
+	}
+	want, err := g.Eval(inputs...)
+	if err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	if err := pass.Run(g, ""); err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	res, err := Module(g, Options{Name: "test"})
+	if err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	ctx := context.Background()
+	mod, err := b.rt.InstantiateWithConfig(ctx, res.Bytes, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		b.t.Fatalf("%v in\n%s", err, text)
+	}
+	defer mod.Close(ctx)
+	size := mod.Memory().Size()
+	mem, _ := mod.Memory().Read(0, size)
+	layout, err := plan.New(g)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	owned := b.owned(g, layout, int(size))
+	consts := layout.Consts.Base()
+	for i := range mem {
+		if i < consts || i >= consts+res.Consts {
+			mem[i] = 0xff
+		}
+	}
+	address := func(name string) int { return int(mod.ExportedGlobal(name).Get()) }
+	for round := range 2 {
+		for i, x := range inputs {
+			put(mem[address(abi.InputGlobal(i)):], x.F)
+		}
+		before := bytes.Clone(mem)
+		if _, err := mod.ExportedFunction(abi.ExportRun).Call(ctx); err != nil {
+			b.t.Fatalf("run: %v in\n%s", err, text)
+		}
+		for i := range mem {
+			if !owned[i] && mem[i] != before[i] {
+				b.t.Fatalf("round %d: byte %d of %d, which belongs to no output, changed; constants are %d to %d; in\n%s",
+					round, i, size, consts, consts+res.Consts, text)
+			}
+		}
+		for i, w := range want {
+			got := get(mem[address(abi.OutputGlobal(i)):], len(w.F))
+			if at := differ(got, w.F, tol); at >= 0 {
+				b.t.Fatalf("round %d: output %d, value %d of %d is %v, want %v in\n%sas\n%s", round, i, at, len(w.F), got[at], w.F[at], text, g)
+			}
+		}
+	}
+}
+
+// owned marks the bytes that nodes may write: their outputs, and the room around those that have it.
+func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
+	m := make([]bool, size)
+	for _, n := range g.Nodes {
+		for _, v := range n.Out {
+			l := p.Of(v)
+			first, bytes := l.Address, 4*l.Shape.Elems()
+			if !l.Dense() {
+				for i := range len(l.Halo) / 2 {
+					first -= l.Halo[i] * l.Strides[i+1]
+				}
+				bytes = l.Strides[0] * l.Shape[0]
+			}
+			for i := range bytes {
+				m[first+i] = true
+			}
+		}
+	}
+	return m
+}
+
+func put(to []byte, data []float32) {
+	for i, v := range data {
+		binary.LittleEndian.PutUint32(to[4*i:], math.Float32bits(v))
+	}
+}
+
+func get(from []byte, n int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(from[4*i:]))
+	}
+	return out
+}
+
+// differ returns the first place where got is not want within tol·max(1, |want|), or -1. NaN equals
+// NaN, and -0 equals 0.
+func differ(got, want []float32, tol float64) int {
+	for i, w := range want {
+		g, w := float64(got[i]), float64(w)
+		if math.IsNaN(w) && math.IsNaN(g) || g == w {
+			continue
+		}
+		if !(math.Abs(g-w) <= tol*max(1, math.Abs(w))) {
+			return i
+		}
+	}
+	return -1
+}
