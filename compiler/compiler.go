@@ -25,6 +25,10 @@ import (
 var (
 	// ErrNotModel says that the input is no ONNX model.
 	ErrNotModel = onnx.ErrNotModel
+	// ErrMalformed says that the file is damaged or cut off.
+	ErrMalformed = onnx.ErrMalformed
+	// ErrModel says that the model contradicts itself, such as shapes that do not add up.
+	ErrModel = load.ErrModel
 	// ErrUnsupported says that the model uses what the compiler does not compile. The error is an
 	// *UnsupportedError where nodes are to blame.
 	ErrUnsupported = load.ErrUnsupported

@@ -55,6 +55,8 @@ var hints = []struct {
 	{is(context.Canceled), "it was stopped by a signal"},
 
 	{is(compiler.ErrNotModel), "isomer build reads ONNX files; export the model to ONNX first"},
+	{is(compiler.ErrMalformed), "the file is damaged or cut off: copy or export it again"},
+	{is(compiler.ErrModel), "export the model again; the checker of the onnx package says more about it"},
 	{is(compiler.ErrUnbound), "give each symbolic dimension an extent, such as --dim batch=1"},
 	{is(compiler.ErrUnsupported), "a model without these compiles; --json lists each node"},
 	{is(compiler.ErrOptions), `run "isomer build --help" to see the options`},

@@ -34,6 +34,9 @@ var ErrUnsupported = errors.New("unsupported")
 // ErrUnbound marks a symbolic dimension without an extent.
 var ErrUnbound = errors.New("dimension not bound")
 
+// ErrModel marks a model that contradicts itself: shapes that do not add up, names that nothing defines.
+var ErrModel = errors.New("the model does not add up")
+
 // Unsupported is one node that cannot be compiled, and why.
 type Unsupported struct {
 	Node   string // the model's name for it, or its place among the nodes
@@ -95,26 +98,34 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		unfilled: map[string]Unsupported{},
 	}
 	if err := l.initializers(m.Graph); err != nil {
-		return nil, err
+		return nil, blame(err)
 	}
 	if err := l.inputs(m.Graph); err != nil {
-		return nil, err
+		return nil, blame(err)
 	}
 	for i, n := range m.Graph.Nodes {
 		if err := l.node(n, i); err != nil {
-			return nil, err
+			return nil, blame(err)
 		}
 	}
 	if len(l.missing) > 0 {
 		return nil, &UnsupportedError{l.missing}
 	}
 	if err := l.outputs(m.Graph); err != nil {
-		return nil, err
+		return nil, blame(err)
 	}
 	if err := l.graph.Verify(); err != nil {
 		return nil, fmt.Errorf("the loaded graph does not hold together: %w", err)
 	}
 	return &Result{l.graph, l.bound}, nil
+}
+
+// blame says that the model is wrong, unless err says that the compiler or the options are.
+func blame(err error) error {
+	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnbound) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrModel, err)
 }
 
 func (l *loader) initializers(g *onnx.Graph) error {
