@@ -53,8 +53,6 @@ type SwapTimes struct {
 	Carry       time.Duration // state, with the wait for running calls
 	Publish     time.Duration // from one generation to the next
 	Total       time.Duration // from the bytes to service
-
-	begin time.Time
 }
 
 // emit tells whoever asked, one event at a time.

@@ -103,7 +103,9 @@ func WithMemoryLimit(bytes int64) Option {
 
 // WithDeadline stops a call that takes longer than d, or whose context ends, with a *LimitError.
 // Default: none, and a context is looked at only while a call waits for an instance. It costs about
-// 1.3 µs for each entry into the guest (two or three a call) and slows loops down.
+// 1 µs for each entry into the guest (two or three a call) and slows loops down. Without it a call
+// that never returns keeps its instance, and a module that never returns from its start or a golden
+// case keeps Open, Swap or the watching from going on: set one for modules that you do not know.
 func WithDeadline(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {

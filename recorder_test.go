@@ -33,15 +33,3 @@ func (r *recorder) wait(t testing.TB, kinds ...isomer.EventKind) isomer.Event {
 		}
 	}
 }
-
-// seen returns the kinds of the events that came so far.
-func (r *recorder) seen() (kinds []isomer.EventKind) {
-	for {
-		select {
-		case e := <-r.events:
-			kinds = append(kinds, e.Kind)
-		default:
-			return kinds
-		}
-	}
-}

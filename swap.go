@@ -48,7 +48,8 @@ func (m *Module) Rollback(ctx context.Context) error {
 		return ErrNoPrevious
 	}
 	r.refs.Add(1) // m.previous gives its own up when it changes
-	t := SwapTimes{begin: time.Now()}
+	start := time.Now()
+	var t SwapTimes
 	next, err := m.generation(ctx, r, &t)
 	if err != nil {
 		r.unref()
@@ -65,7 +66,7 @@ func (m *Module) Rollback(ctx context.Context) error {
 			return m.refuse(r, StepInstantiate, err)
 		}
 	}
-	m.publish(old, next, held, &t)
+	m.publish(old, next, held, start, &t)
 	m.status.reject(old.release.digest)
 	m.emit(r, Event{Kind: RolledBack, Err: carryErr, Times: t})
 	return nil
@@ -75,7 +76,8 @@ func (m *Module) Rollback(ctx context.Context) error {
 // m.swapping.
 func (m *Module) replace(ctx context.Context, bin []byte) error {
 	old := m.current.Load()
-	t := SwapTimes{begin: time.Now()}
+	start := time.Now()
+	var t SwapTimes
 	r := &release{digest: digestOf(bin)}
 	if err := r.describe(bin, m.path); err != nil {
 		return m.refuse(r, StepManifest, err)
@@ -105,7 +107,7 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 			return m.refuse(r, StepCarry, err)
 		}
 	}
-	m.publish(old, next, held, &t)
+	m.publish(old, next, held, start, &t)
 	kind := Swapped
 	if old == nil {
 		kind = Loaded
@@ -140,14 +142,14 @@ func (g *generation) discard() {
 }
 
 // publish makes next serve, sends waiting callers to it and lets old drain. held are slots of old
-// that the caller holds: all of them, or none.
-func (m *Module) publish(old, next *generation, held []*slot, t *SwapTimes) {
+// that the caller holds; start is when the way into service began.
+func (m *Module) publish(old, next *generation, held []*slot, start time.Time, t *SwapTimes) {
 	begin := time.Now()
 	m.number++
 	next.number = m.number
 	m.current.Store(next)
 	t.Publish = time.Since(begin)
-	t.Total = time.Since(t.begin)
+	t.Total = time.Since(start)
 	m.status.served(*t, old != nil)
 	if old == nil {
 		return
