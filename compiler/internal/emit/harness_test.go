@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"testing"
 
@@ -41,7 +42,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // check compiles the graph that text describes, runs it twice on inputs (seeded ones if there are
-// none) and compares the outputs with Eval. All memory except the constants holds NaN before the
+// none) and compares the outputs with Eval, as it does after each pass. All memory except the constants holds NaN before the
 // first run: kernels must neither use what they were not given nor write beyond their outputs.
 func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 	b.t.Helper()
@@ -58,8 +59,20 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 	if err != nil {
 		b.t.Fatalf("%v in\n%s", err, text)
 	}
-	if err := pass.Run(g, ""); err != nil {
-		b.t.Fatalf("%v in\n%s", err, text)
+	for _, p := range pass.List {
+		before := g.String()
+		if err := errors.Join(p.Run(g), g.Verify()); err != nil {
+			b.t.Fatalf("pass %s: %v in\n%s", p.Name, err, before)
+		}
+		same, err := g.Eval(inputs...)
+		if err != nil {
+			b.t.Fatalf("pass %s: %v in\n%s", p.Name, err, g)
+		}
+		for i, w := range want {
+			if at := differ(same[i].F, w.F, tol); at >= 0 {
+				b.t.Fatalf("pass %s makes value %d of output %d %v, it was %v, of\n%sit makes\n%s", p.Name, at, i, same[i].F[at], w.F[at], before, g)
+			}
+		}
 	}
 	res, err := Module(g, Options{Name: "test"})
 	if err != nil {

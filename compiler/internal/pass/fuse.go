@@ -54,6 +54,7 @@ func foldAffine(g *ir.Graph) error {
 			continue
 		}
 		adopt(g, n, host, made)
+		uses[host.Out[0]] = uses[n.Out[0]]
 	}
 	return removeDead(g)
 }

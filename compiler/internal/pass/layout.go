@@ -46,6 +46,11 @@ func rename(g *ir.Graph, old, new *ir.Value) {
 // sink returns the nodes that compute the same as n with the transposes of its inputs after it, or
 // nil if there is nothing to move.
 func sink(n *ir.Node, made map[*ir.Value]*ir.Node) ([]*ir.Node, error) {
+	switch n.Op.(type) {
+	case ir.Transpose, ir.Unary, ir.Binary, ir.Permuter:
+	default:
+		return nil, nil // before the weights of a convolution are turned for nothing
+	}
 	perm, before := transposed(n, made)
 	if perm == nil {
 		return nil, nil
@@ -59,12 +64,8 @@ func sink(n *ir.Node, made map[*ir.Value]*ir.Node) ([]*ir.Node, error) {
 		return []*ir.Node{m}, err
 	}
 	op := n.Op
-	switch o := op.(type) {
-	case ir.Unary, ir.Binary:
-	case ir.Permuter:
+	if o, ok := op.(ir.Permuter); ok {
 		op = o.Permute(perm)
-	default:
-		return nil, nil
 	}
 	m, err := ir.NewNode(n.Name, op, before...)
 	if err != nil {

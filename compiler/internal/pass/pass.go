@@ -6,6 +6,7 @@ package pass
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
 )
@@ -14,33 +15,37 @@ import (
 type Pass struct {
 	Name string
 	Run  func(*ir.Graph) error
+	// Needed marks what plan relies on: it runs even where Run is told to stop before it.
+	Needed bool
 }
 
 // List is every pass in order.
 var List = []Pass{
-	{"transposes", sinkTransposes}, // layout changes move down until they meet and cancel
-	{"reshapes", mergeReshapes},    // what is left of them and only renames axes becomes a view
-	{"affine", foldAffine},         // batch normalisation goes into the weights before it
-	{"epilogues", fuseEpilogues},   // residual and activation go into the kernel that computes their input
-	{"pads", explicitPads},         // padding that no producer can write around its output becomes a node
-	{"dead", removeDead},
+	{Name: "transposes", Run: sinkTransposes},       // layout changes move down until they meet and cancel
+	{Name: "reshapes", Run: mergeReshapes},          // what is left of them and only renames axes becomes a view
+	{Name: "affine", Run: foldAffine},               // batch normalisation goes into the weights before it
+	{Name: "epilogues", Run: fuseEpilogues},         // residual and activation go into the kernel that computes their input
+	{Name: "pads", Run: explicitPads, Needed: true}, // padding that no producer can write around its output becomes a node
+	{Name: "dead", Run: removeDead},
 }
 
 // Run applies the passes in order, up to and with the one named stopAfter, or all if it is empty.
 func Run(g *ir.Graph, stopAfter string) error {
+	if stopAfter != "" && !slices.ContainsFunc(List, func(p Pass) bool { return p.Name == stopAfter }) {
+		return fmt.Errorf("no pass %q", stopAfter)
+	}
+	stopped := false
 	for _, p := range List {
+		if stopped && !p.Needed {
+			continue
+		}
 		if err := p.Run(g); err != nil {
 			return fmt.Errorf("pass %s: %w", p.Name, err)
 		}
 		if err := g.Verify(); err != nil {
 			return fmt.Errorf("pass %s broke the graph: %w", p.Name, err)
 		}
-		if p.Name == stopAfter {
-			return nil
-		}
-	}
-	if stopAfter != "" {
-		return fmt.Errorf("no pass %q", stopAfter)
+		stopped = stopped || p.Name == stopAfter
 	}
 	return nil
 }
