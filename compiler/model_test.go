@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -156,10 +157,14 @@ func BenchmarkMobileNet(b *testing.B) {
 			b.Fatal(err)
 		}
 		g := instantiate(b, mod.Bytes)
+		best := time.Hour
 		for b.Loop() {
+			began := time.Now()
 			if err := g.run.CallWithStack(context.Background(), nil); err != nil {
 				b.Fatal(err)
 			}
+			best = min(best, time.Since(began))
 		}
+		b.ReportMetric(float64(best)/1e6, "best-ms/op") // other work on the machine only ever adds
 	})
 }

@@ -86,7 +86,8 @@ type gemm struct {
 	ap, bp, cp, rp       wasm.Local // the current tile's
 	acc                  [][]wasm.Local
 	bv                   []wasm.Local
-	av                   wasm.Local
+	av                   []wasm.Local // a vector of each row of A
+	spread               wasm.Local   // one lane of it
 	ready                bool
 }
 
@@ -134,7 +135,7 @@ func (e *gemm) locals() {
 		e.acc = append(e.acc, e.c.Locals(wasm.V128, e.Tile.NV))
 	}
 	e.bv = e.c.Locals(wasm.V128, e.Tile.NV)
-	e.av = e.c.Local(wasm.V128)
+	e.av, e.spread = e.c.Locals(wasm.V128, e.Tile.MR), e.c.Local(wasm.V128)
 	e.bp = e.c.Local(wasm.I32)
 }
 
@@ -174,13 +175,9 @@ const flat = 32
 func (e *gemm) segments(mr, nv int) {
 	c := e.c
 	if e.Seg0*e.Seg1*e.Depth <= flat {
-		k := e.Seg0*e.Seg1*e.Depth - 1
 		for s0 := e.Seg0 - 1; s0 >= 0; s0-- {
 			for s1 := e.Seg1 - 1; s1 >= 0; s1-- {
-				for d := e.Depth - 1; d >= 0; d-- {
-					e.step(e.ap, mr, nv, s0*e.Seg0Step+s1*e.Seg1Step+d*4, k*e.BRow)
-					k--
-				}
+				e.steps(e.ap, mr, nv, s0*e.Seg0Step+s1*e.Seg1Step, (s0*e.Seg1+s1)*e.Depth*e.BRow, e.Depth)
 			}
 		}
 		return
@@ -212,9 +209,7 @@ func (e *gemm) segments(mr, nv int) {
 func (e *gemm) depth(at wasm.Local, mr, nv int) {
 	c, u := e.c, e.Tile.Unroll
 	body := func(p wasm.Local, n int) {
-		for d := n - 1; d >= 0; d-- {
-			e.step(p, mr, nv, d*4, d*e.BRow)
-		}
+		e.steps(p, mr, nv, 0, 0, n)
 		c.Inc(e.bp, int32(n*e.BRow))
 	}
 	if e.Depth <= u {
@@ -231,17 +226,49 @@ func (e *gemm) depth(at wasm.Local, mr, nv int) {
 	}
 }
 
-// step adds the product of one column of A and one row of B to the accumulators.
-func (e *gemm) step(p wasm.Local, mr, nv, aOff, bOff int) {
+// steps adds the products of n neighbouring columns of A, from byte aOff of its rows on, and rows of B.
+// The highest offsets come first, see depth.
+func (e *gemm) steps(p wasm.Local, mr, nv, aOff, bOff, n int) {
+	c := e.c
+	for d := n - 1; d >= n-n%lanes; d-- {
+		e.column(mr, nv, bOff+d*e.BRow, 0, func(r int) {
+			c.Get(p).Load(wasm.V128Load32Zero, uint32(aOff+d*4+r*e.AInner))
+		})
+	}
+	for q := n/lanes - 1; q >= 0; q-- {
+		for r := mr - 1; r >= 0; r-- {
+			c.Get(p).Load(wasm.V128Load, uint32(aOff+q*vec+r*e.AInner)).Set(e.av[r])
+		}
+		for d := lanes - 1; d >= 0; d-- {
+			e.column(mr, nv, bOff+(q*lanes+d)*e.BRow, d, func(r int) { c.Get(e.av[r]) })
+		}
+	}
+}
+
+// column adds the product of one column of A, in lane d of the vectors that push leaves, and one row
+// of B. The lane is spread by a swizzle with a constant: wazero compiles f32x4.splat and
+// v128.load32_splat to an insertion into a register whose old value it does not clear, so that each
+// waits for the multiplication before it, 5.5 against 11.4 GMAC/s (BenchmarkGemmTiles); V8 and
+// wasmtime are as fast either way.
+func (e *gemm) column(mr, nv, bOff, d int, push func(row int)) {
 	c := e.c
 	for j := nv - 1; j >= 0; j-- {
 		c.Get(e.bp).Load(wasm.V128Load, uint32(bOff+j*vec)).Set(e.bv[j])
 	}
 	for r := mr - 1; r >= 0; r-- {
-		c.Get(p).Load(wasm.F32Load, uint32(aOff+r*e.AInner)).Op(wasm.F32x4Splat).Set(e.av)
+		push(r)
+		c.V128(laneBytes(d)).Op(wasm.I8x16Swizzle).Set(e.spread)
 		for j := nv - 1; j >= 0; j-- {
 			acc := e.acc[r][j]
-			c.Get(acc, e.av, e.bv[j]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+			c.Get(acc, e.spread, e.bv[j]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
 		}
 	}
+}
+
+// laneBytes is the swizzle that copies f32 lane d to all four.
+func laneBytes(d int) (b [16]byte) {
+	for i := range b {
+		b[i] = byte(d*4 + i%4)
+	}
+	return b
 }

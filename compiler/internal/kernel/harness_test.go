@@ -53,18 +53,6 @@ func (m *machine) put(data []float32) uint32 {
 	return at
 }
 
-func (m *machine) get(at uint32, n int) []float32 {
-	b, ok := m.mem.Read(at, uint32(4*n))
-	if !ok {
-		m.t.Fatalf("%d values at %d are outside memory", n, at)
-	}
-	out := make([]float32, n)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out
-}
-
 func (m *machine) call(args ...uint32) {
 	stack := make([]uint64, max(len(args), 1))
 	for i, a := range args {
