@@ -39,7 +39,7 @@ func (c Conv) Infer(in []Type) ([]Type, error) {
 		return nil, fmt.Errorf("strides %v, dilations %v, pads %v do not fit %d spatial axes", c.Strides, c.Dilations, c.Pads, n)
 	}
 	ch, oc := x[len(x)-1], w[n+1]
-	if c.Group < 1 || ch != w[n]*c.Group || oc%c.Group != 0 {
+	if c.Group < 1 || w[n] < 1 || oc < 1 || ch != w[n]*c.Group || oc%c.Group != 0 {
 		return nil, fmt.Errorf("%d channels, weights %v, group %d do not add up", ch, w, c.Group)
 	}
 	if !slices.Equal(b, Shape{oc}) {

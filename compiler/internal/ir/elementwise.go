@@ -199,7 +199,10 @@ func (Cast) Name() string { return "cast" }
 
 // Infer implements [Op].
 func (c Cast) Infer(in []Type) ([]Type, error) {
-	return []Type{{c.To, slices.Clone(in[0].Shape)}}, arity(in, 1, 1)
+	if err := arity(in, 1, 1); err != nil {
+		return nil, err
+	}
+	return []Type{{c.To, slices.Clone(in[0].Shape)}}, nil
 }
 
 // Eval implements [Op].

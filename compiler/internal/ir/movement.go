@@ -82,7 +82,7 @@ func (r Reshape) Infer(in []Type) ([]Type, error) {
 	if err := arity(in, 1, 1); err != nil {
 		return nil, err
 	}
-	if Shape(r.Shape).Elems() != in[0].Shape.Elems() {
+	if slices.ContainsFunc(r.Shape, func(d int) bool { return d < 0 }) || Shape(r.Shape).Elems() != in[0].Shape.Elems() {
 		return nil, fmt.Errorf("%d elements of %v do not fill %v", in[0].Shape.Elems(), in[0].Shape, Shape(r.Shape))
 	}
 	return []Type{{in[0].DType, slices.Clone(r.Shape)}}, nil

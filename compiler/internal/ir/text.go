@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // The text form, one statement a line, for tests of passes and for reading:
@@ -18,7 +20,7 @@ import (
 //	%y = unary(%x) Fn=clip P=[0,6] : f32[1,8,8,4]
 //	return %y
 //
-// A constant of more than inlineElems elements is printed as its type alone; rand(seed) gives a
+// The types of results may be left out; those that are given must be right. A constant of more than inlineElems elements is printed as its type alone; rand(seed) gives a
 // parsed constant its elements.
 const inlineElems = 16
 
@@ -37,7 +39,7 @@ func init() {
 // String prints the graph in the text form. Names are made unique by a number where they must.
 func (g *Graph) String() string {
 	p := printer{names: map[*Value]string{}, taken: map[string]bool{}}
-	fmt.Fprintf(&p.b, "graph %s\n", g.Name)
+	fmt.Fprintf(&p.b, "graph %s\n", strings.Join(strings.Fields(g.Name), "_"))
 	for _, v := range g.In {
 		fmt.Fprintf(&p.b, "%s = input %v\n", p.name(v), v.Type)
 	}
@@ -72,7 +74,7 @@ func (p *printer) name(v *Value) string {
 		return s
 	}
 	base := "%" + strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" ,()=%:[]{}", r) {
+		if unicode.IsSpace(r) || strings.ContainsRune(",()=%:[]{}", r) {
 			return '_'
 		}
 		return r
@@ -183,7 +185,7 @@ func (g *Graph) parseLine(line string, vals map[string]*Value) error {
 		return err
 	}
 	op := reflect.New(typ).Elem()
-	rest, _, _ = strings.Cut(rest, " : ")
+	rest, want, typed := strings.Cut(rest, " : ")
 	for _, a := range strings.Fields(rest) {
 		key, val, _ := strings.Cut(a, "=")
 		f := op.FieldByName(key)
@@ -201,6 +203,13 @@ func (g *Graph) parseLine(line string, vals map[string]*Value) error {
 	}
 	if len(outs) != len(n.Out) {
 		return fmt.Errorf("%s has %d outputs", word, len(n.Out))
+	}
+	var types []string
+	for _, v := range n.Out {
+		types = append(types, v.Type.String())
+	}
+	if got := strings.Join(types, ", "); typed && want != got {
+		return fmt.Errorf("%s gives %s, not %s", word, got, want)
 	}
 	for i, o := range outs {
 		n.Out[i].Name = strings.TrimPrefix(o, "%")
@@ -229,8 +238,8 @@ func parseType(s string) (Type, error) {
 			t := Type{DType: DType(i), Shape: Shape{}}
 			for _, d := range strings.FieldsFunc(strings.TrimSuffix(dims, "]"), func(r rune) bool { return r == ',' }) {
 				n, err := strconv.Atoi(d)
-				if err != nil {
-					return t, err
+				if err != nil || n < 0 {
+					return t, fmt.Errorf("%q is no extent", d)
 				}
 				t.Shape = append(t.Shape, n)
 			}
@@ -301,11 +310,11 @@ func parseAttr(f reflect.Value, s string) error {
 		f.SetInt(int64(n))
 		return err
 	case reflect.Uint8:
-		for i, n := range dtypeNames {
-			if n == s {
-				f.SetUint(uint64(i))
-			}
+		i := slices.Index(dtypeNames[:], s)
+		if i < 1 {
+			return fmt.Errorf("no element type %q", s)
 		}
+		f.SetUint(uint64(i))
 	case reflect.Float32:
 		x, err := strconv.ParseFloat(s, 32)
 		f.SetFloat(x)

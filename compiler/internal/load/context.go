@@ -67,7 +67,7 @@ func (c *context) ints(i int, attr string, absent []int) []int {
 			c.fail("input %d is %v, wants integers", i, t.Type)
 			return absent
 		}
-		return toInts(t.I)
+		return c.toInts(t.I)
 	}
 	if attr == "" {
 		return absent
@@ -75,13 +75,19 @@ func (c *context) ints(i int, attr string, absent []int) []int {
 	return c.attrInts(attr, absent)
 }
 
-func toInts(v []int64) []int {
+func (c *context) toInts(v []int64) []int {
+	if len(v) > maxList {
+		c.fail("a list of %d values, no tensor has as many axes", len(v))
+		return nil
+	}
 	s := make([]int, len(v))
 	for i, x := range v {
-		s[i] = int(x)
+		s[i] = toInt(x)
 	}
 	return s
 }
+
+func toInt(x int64) int { return int(min(max(x, -maxInt), maxInt)) }
 
 // scalar returns the only element of constant input i, or attribute attr, or absent.
 func (c *context) scalar(i int, attr string, absent float32) float32 {
@@ -103,7 +109,7 @@ func (c *context) attrInt(name string, absent int) int {
 	if err != nil {
 		c.fail("%w", err)
 	}
-	return int(v)
+	return toInt(v)
 }
 
 func (c *context) attrFloat(name string, absent float32) float32 {
@@ -133,7 +139,7 @@ func (c *context) attrInts(name string, absent []int) []int {
 	if v == nil {
 		return absent
 	}
-	return toInts(v)
+	return c.toInts(v)
 }
 
 // axis resolves an axis that may count from the end.
@@ -182,6 +188,9 @@ func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value {
 	if c.fold(n) || c.err != nil {
 		return v
 	}
+	if v.Type.Shape.Elems() == 0 {
+		c.unsupported("it computes %v, which has no elements", v.Type)
+	}
 	if v.Type.DType != ir.F32 {
 		c.unsupported("it computes %v while the model runs; only f32 does yet", v.Type)
 	}
@@ -198,8 +207,7 @@ func (c *context) fold(n *ir.Node) bool {
 		args[i] = v.Const
 	}
 	v := n.Out[0]
-	if c.folded += v.Type.Shape.Elems(); c.folded > maxFolded {
-		c.fail("constants of this model need more than %d elements", maxFolded)
+	if !c.spend(work(n)) {
 		return false
 	}
 	out, err := n.Op.Eval(args)
@@ -211,6 +219,33 @@ func (c *context) fold(n *ir.Node) bool {
 	return true
 }
 
+// work is what folding n costs.
+func work(n *ir.Node) float64 {
+	in, out := n.In[0].Type.Shape.Elems(), n.Out[0].Type.Shape.Elems()
+	w := float64(out)
+	switch op := n.Op.(type) {
+	case ir.Conv:
+		w += float64(op.MACs([]ir.Type{n.In[0].Type, n.In[1].Type}, []ir.Type{n.Out[0].Type})) / 8
+	case ir.MatMul:
+		w += float64(op.MACs([]ir.Type{n.In[0].Type, n.In[1].Type}, []ir.Type{n.Out[0].Type})) / 8
+	case ir.Pool:
+		for _, k := range op.Kernel {
+			w *= float64(k)
+		}
+	case ir.Reduce:
+		w += float64(in) / 8
+	}
+	return w
+}
+
+// spend takes work off the budget, or fails.
+func (c *context) spend(work float64) bool {
+	if c.budget -= work; c.budget < 0 {
+		c.fail("what this model computes from constants is out of all proportion to its weights")
+	}
+	return c.err == nil
+}
+
 // floats returns a constant of the given shape.
 func (c *context) floats(data []float32, dims ...int) *ir.Value {
 	return ir.ConstValue(c.name+".const", ir.Floats(data, dims...))
@@ -219,7 +254,12 @@ func (c *context) floats(data []float32, dims ...int) *ir.Value {
 func (c *context) number(x float32) *ir.Value { return c.floats([]float32{x}) }
 
 // zeros is the bias of an operator that has none.
-func (c *context) zeros(n int) *ir.Value { return c.floats(make([]float32, n), n) }
+func (c *context) zeros(n int) *ir.Value {
+	if !c.spend(float64(n)) {
+		n = 0
+	}
+	return c.floats(make([]float32, n), n)
+}
 
 func (c *context) reshape(v *ir.Value, shape ...int) *ir.Value {
 	if slices.Equal(v.Type.Shape, shape) {

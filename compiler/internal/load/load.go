@@ -24,9 +24,12 @@ type Options struct {
 // maxElems bounds one tensor: 4 GiB of f32 is all that a 32-bit memory holds.
 const maxElems = 1 << 30
 
-// maxFolded bounds the elements that constant folding may produce for one model, so that a small
-// hostile file cannot ask for endless memory.
-const maxFolded = 1 << 29
+// maxList bounds the lists of axes, pads, shapes and parts; no tensor has more axes.
+const maxList = 1024
+
+// maxInt bounds the integers of attributes and lists. Slices name the end of an axis by the largest
+// integer; nothing else comes near, and the product of two fits an int.
+const maxInt = 1 << 31
 
 // ErrUnsupported marks what the compiler does not know how to compile.
 var ErrUnsupported = errors.New("unsupported")
@@ -84,8 +87,18 @@ type loader struct {
 	missing []Unsupported
 	// unfilled are outputs that no converter computes, by name.
 	unfilled map[string]Unsupported
-	folded   int
+	// budget is the work that is left for what is computed now: constants folded, made up or
+	// rearranged, in elements written and, for sums, an eighth of those read.
+	budget float64
 }
+
+// A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
+// masks and indices; beyond it a model pays with its weights: layouts change and scales fold in a few
+// times for each.
+const (
+	freeWork   = 1 << 25
+	weightWork = 16
+)
 
 // Model loads m. The error is a *UnsupportedError, a *UnboundError, or says which node is malformed.
 func Model(m *onnx.Model, opt Options) (*Result, error) {
@@ -96,6 +109,7 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		opt:      opt,
 		bound:    map[string]int{},
 		unfilled: map[string]Unsupported{},
+		budget:   freeWork,
 	}
 	if err := l.initializers(m.Graph); err != nil {
 		return nil, blame(err)
@@ -135,6 +149,7 @@ func (l *loader) initializers(g *onnx.Graph) error {
 			return fmt.Errorf("initializer %q: %w", t.Name, err)
 		}
 		l.vals[t.Name] = ir.ConstValue(t.Name, c)
+		l.budget += weightWork * float64(c.Shape.Elems())
 	}
 	if len(g.SparseInitializers) > 0 {
 		l.missing = append(l.missing, Unsupported{"graph", "initializers", "sparse tensors"})
@@ -280,6 +295,11 @@ func (l *loader) node(n *onnx.Node, index int) error {
 		}
 		for _, o := range n.Outputs {
 			l.vals[o] = nil
+		}
+	}
+	for _, o := range n.Outputs {
+		if _, twice := l.vals[o]; twice && o != "" {
+			return fmt.Errorf("%s (%s): output %q is already the name of another value", name, op, o)
 		}
 	}
 	c := &context{loader: l, Node: n, name: name}

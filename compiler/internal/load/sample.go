@@ -20,6 +20,12 @@ func (c *context) padMode(x *ir.Value, pads []int, index func(i, n int) int) *ir
 		if before == 0 && after == 0 {
 			continue
 		}
+		if n == 0 {
+			c.fail("nothing to repeat on axis %d of %v", a, x.Type.Shape)
+		}
+		if !c.spend(float64(before + n + after)) {
+			return x
+		}
 		var idx []int64
 		for i := -before; i < n+after; i++ {
 			idx = append(idx, int64(index(i, n)))
@@ -118,6 +124,9 @@ func resize(c *context) []*ir.Value {
 	for a := range s {
 		if to[a] == s[a] && scales[a] == 1 {
 			continue
+		}
+		if !c.spend(float64(to[a])) {
+			return nil
 		}
 		at := make([]float64, to[a])
 		for i := range at {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"math"
 	"slices"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
@@ -12,6 +11,9 @@ func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 // dropout converts Dropout (version 13): nothing is dropped in inference, and the mask says so.
 func dropout(c *context) []*ir.Value {
 	x := c.input(0)
+	if len(c.Outputs) < 2 || !c.spend(float64(x.Type.Shape.Elems())) {
+		return []*ir.Value{x}
+	}
 	mask := ir.NewTensor(ir.Type{DType: ir.Bool, Shape: x.Type.Shape})
 	for i := range mask.I {
 		mask.I[i] = 1
@@ -154,30 +156,21 @@ func slice(c *context) []*ir.Value {
 	return []*ir.Value{c.add(op, c.input(0))}
 }
 
-// bounds resolves one axis of a slice over n elements to its first element and their count.
+// bounds resolves one axis of a slice over n elements to its first element and their count. Going
+// backwards, the start is clamped to the last element and the end to the place before the first.
 func bounds(start, end, step, n int) (first, count int) {
-	lo, hi := 0, n
-	if step < 0 {
-		lo, hi = -1, n-1
-	}
-	resolve := func(v int) int {
+	within := func(v, lo, hi int) int {
 		if v < 0 {
-			v = max(v, math.MinInt+n) + n
-			if step > 0 || v >= 0 {
-				return min(max(v, max(lo, 0)), hi)
-			}
-			return lo
+			v += n
 		}
-		return min(v, hi)
+		return max(min(v, hi), lo)
 	}
-	start, end = resolve(start), resolve(end)
-	if step > 0 && end > start {
-		return start, (end - start + step - 1) / step
+	if step > 0 {
+		start, end = within(start, 0, n), within(end, 0, n)
+		return start, (max(end-start, 0) + step - 1) / step
 	}
-	if step < 0 && start > end {
-		return start, (start - end - step - 1) / -step
-	}
-	return 0, 0
+	start, end = within(start, 0, n-1), within(end, -1, n-1)
+	return start, (max(start-end, 0) - step - 1) / -step
 }
 
 // split converts Split (versions 1 to 18) to one slice for each output.
@@ -190,8 +183,8 @@ func split(c *context) []*ir.Value {
 	}
 	if sizes == nil {
 		parts := c.attrInt("num_outputs", len(c.Outputs))
-		if parts < 1 {
-			c.fail("%d outputs", parts)
+		if parts < 1 || parts != len(c.Outputs) {
+			c.fail("num_outputs is %d, the node has %d", parts, len(c.Outputs))
 			return nil
 		}
 		each := (s[axis] + parts - 1) / parts
@@ -259,6 +252,16 @@ func gather(c *context) []*ir.Value {
 	if c.err == nil && idx.Const == nil {
 		c.unsupported("indices (%s) are computed while the model runs", idx.Name)
 	}
+	if c.err != nil {
+		return nil
+	}
+	n := int64(x.Type.Shape[axis])
+	for _, k := range idx.Const.I {
+		if k < -n || k >= n {
+			c.fail("index %d is outside axis %d of %v", k, axis, x.Type.Shape)
+			return nil
+		}
+	}
 	return []*ir.Value{c.add(ir.Gather{Axis: axis}, x, idx)}
 }
 
@@ -310,10 +313,7 @@ func constantOfShape(c *context) []*ir.Value {
 	if c.err == nil {
 		c.err = checkSize(shape)
 	}
-	if c.folded += ir.Shape(shape).Elems(); c.err == nil && c.folded > maxFolded {
-		c.fail("constants of this model need more than %d elements", maxFolded)
-	}
-	if c.err != nil {
+	if c.err != nil || !c.spend(float64(ir.Shape(shape).Elems())) {
 		return nil
 	}
 	t := ir.NewTensor(ir.Type{DType: fill.DType, Shape: shape})

@@ -154,7 +154,7 @@ func convTranspose(c *context) []*ir.Value {
 	s, n := x.Type.Shape, len(x.Type.Shape)-2
 	group := c.attrInt("group", 1)
 	switch {
-	case w == nil || n < 1 || len(w.Shape) != n+2 || group < 1 || w.Shape[0] != s[1] || s[1]%group != 0:
+	case w == nil || w.DType != ir.F32 || n < 1 || len(w.Shape) != n+2 || group < 1 || w.Shape[0] != s[1] || s[1]%group != 0:
 		c.fail("input %v, weights and group %d do not add up", s, group)
 		return nil
 	case n > 2:
@@ -171,7 +171,9 @@ func convTranspose(c *context) []*ir.Value {
 	crop := ir.Slice{Start: make([]int, n+2), Count: []int{s[0]}, Step: slices.Repeat([]int{1}, n+2)}
 	pads := make([]int, 2*(n+2))
 	for i := range n {
-		y = c.spread(y, i+1, win.strides[i])
+		if y = c.spread(y, i+1, win.strides[i]); c.err != nil {
+			return nil
+		}
 		have := y.Type.Shape[i+1]
 		crop.Start[i+1] = max(-before[i], 0)
 		crop.Count = append(crop.Count, have-max(-before[i], 0)-max(-after[i], 0))
