@@ -167,4 +167,18 @@ func BenchmarkMobileNet(b *testing.B) {
 		}
 		b.ReportMetric(float64(best)/1e6, "best-ms/op") // other work on the machine only ever adds
 	})
+	b.Run("classify", func(b *testing.B) {
+		mod, err := CompileFile(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		g, rgb := instantiate(b, mod.Bytes), make([]byte, 512*343*3)
+		best := time.Hour
+		for b.Loop() {
+			began := time.Now()
+			g.classify(512, 343, rgb)
+			best = min(best, time.Since(began))
+		}
+		b.ReportMetric(float64(best)/1e6, "best-ms/op")
+	})
 }
