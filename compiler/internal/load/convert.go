@@ -124,7 +124,11 @@ func gemm(c *context) []*ir.Value {
 	if beta := c.attrFloat("beta", 1); beta != 1 {
 		bias = c.add(ir.Binary{Fn: "mul"}, bias, c.number(beta))
 	}
-	return []*ir.Value{c.add(ir.Binary{Fn: "add"}, c.product(a, b), bias)}
+	y := c.product(a, b)
+	if to, err := ir.Broadcast(y.Type.Shape, bias.Type.Shape); c.err == nil && (err != nil || !slices.Equal(to, y.Type.Shape)) {
+		c.fail("C is %v, which does not broadcast to the product's %v", bias.Type.Shape, y.Type.Shape)
+	}
+	return []*ir.Value{c.add(ir.Binary{Fn: "add"}, y, bias)}
 }
 
 func (c *context) product(a, b *ir.Value) *ir.Value {

@@ -26,17 +26,30 @@ func conv(c *context) []*ir.Value {
 	}
 	win := c.window(ws[2:], x.Type.Shape[2:])
 	op := ir.Conv{Strides: win.strides, Dilations: win.dilations, Pads: win.pads, Group: c.attrInt("group", 1)}
-	bias := c.optional(2)
-	if bias == nil {
-		bias = c.zeros(ws[0])
-	}
 	// Weights become [kernel…, C/group, OC]: for one tap, a matrix with the output channels in rows.
 	perm := []int{}
 	for i := range n {
 		perm = append(perm, i+2)
 	}
 	w = c.transpose(w, append(perm, 1, 0)...)
-	return []*ir.Value{c.channelsFirst(c.add(op, c.channelsLast(x), w, bias))}
+	return []*ir.Value{c.channelsFirst(c.convolve(op, c.channelsLast(x), w, ws[0]))}
+}
+
+// convolve adds op with the bias of input 2. Kernels take a bias that is known now; one that is
+// computed while the model runs is a sum of its own.
+func (c *context) convolve(op ir.Conv, x, w *ir.Value, channels int) *ir.Value {
+	bias := c.optional(2)
+	if bias == nil || bias.Const != nil {
+		if bias == nil {
+			bias = c.zeros(channels)
+		}
+		return c.add(op, x, w, bias)
+	}
+	if !slices.Equal(bias.Type.Shape, ir.Shape{channels}) {
+		c.fail("bias %v for %d channels", bias.Type.Shape, channels)
+		return bias
+	}
+	return c.add(ir.Binary{Fn: "add"}, c.add(op, x, w, c.zeros(channels)), bias)
 }
 
 type window struct{ kernel, strides, dilations, pads []int }
@@ -185,13 +198,9 @@ func convTranspose(c *context) []*ir.Value {
 	}
 	y = c.add(ir.Pad{Pads: pads}, y)
 	oc := w.Shape[1] * group
-	bias := c.optional(2)
-	if bias == nil {
-		bias = c.zeros(oc)
-	}
 	ones := slices.Repeat([]int{1}, n)
 	op := ir.Conv{Strides: ones, Dilations: win.dilations, Pads: make([]int, 2*n), Group: group}
-	return []*ir.Value{c.channelsFirst(c.add(op, y, ir.ConstValue(c.name+".weights", turned(w, group)), bias))}
+	return []*ir.Value{c.channelsFirst(c.convolve(op, y, ir.ConstValue(c.name+".weights", turned(w, group)), oc))}
 }
 
 // transposedPads are the zeros before and after each spatial axis of the spread input; negative ones
