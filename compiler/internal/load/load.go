@@ -205,7 +205,10 @@ func typeOf(t onnx.DType) (ir.DType, error) {
 func (l *loader) inputs(g *onnx.Graph) error {
 	var unbound []string
 	for _, in := range g.Inputs {
-		if _, ok := l.vals[in.Name]; ok {
+		if v, ok := l.vals[in.Name]; ok {
+			if v.Const == nil {
+				return fmt.Errorf("input %q is there twice", in.Name)
+			}
 			continue // IR versions below 4 list the weights among the inputs
 		}
 		if in.Kind != "tensor" || !in.HasShape {
