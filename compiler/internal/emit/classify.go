@@ -26,7 +26,7 @@ func (w *writer) classifier() {
 	rep := w.reporter(t)
 	prepare := w.prepare()
 	ret := w.reserve(abi.ResultSize)
-	text := w.reserve(rep.maxBytes)
+	text := w.reserve(w.opt.reportBytes(w.graph))
 	report := rep.emit(text)
 
 	base, heap := w.heapGlobals()
@@ -61,9 +61,16 @@ func (w *writer) classifier() {
 	})
 	w.module.Export(ExportClassify, wasm.KindFunc, classify)
 
+	input, room := w.plan.Of(w.graph.In[0]).Address, w.opt.reportBytes(w.graph)
 	predict := w.addFunc(ExportPredict, 4, 1, func(c *wasm.Code) {
 		ptr, n, width, height := c.Param(0), c.Param(1), c.Param(2), c.Param(3)
 		from, length := c.Local(wasm.I32), c.Local(wasm.I32)
+		// A picture that begins below the heap must leave the input alone, and the weights behind it:
+		// a host that wrote over them has broken the instance, and must not get an answer from it.
+		c.Get(ptr).GlobalGet(base).Op(wasm.I32LtU)
+		c.Get(n).I32(int32(room)).Get(n).I32(int32(room)).Op(wasm.I32GtU).Select().Op(wasm.I64ExtendI32U)
+		c.Get(ptr).Op(wasm.I64ExtendI32U, wasm.I64Add).I64(int64(input)).Op(wasm.I64GtU, wasm.I32And)
+		c.If(func() { c.Unreachable() })
 		sized(c, width, height, n)
 		c.IfElse(func() {
 			answer(c, width, height, ptr, n)
@@ -106,14 +113,22 @@ type reporter struct {
 	open, index, label, end span
 	logit, probability      span
 	comma, close            span
-	maxBytes                int
+}
+
+// reportBytes is the most that a result takes.
+func (o Options) reportBytes(g *ir.Graph) int {
+	longest := 0
+	for _, l := range o.Labels {
+		text, _ := json.Marshal(l)
+		longest = max(longest, len(text))
+	}
+	return 64 + min(o.Top, g.Out[0].Type.Shape.Elems())*(160+longest)
 }
 
 func (w *writer) reporter(t *texts) *reporter {
 	out := w.graph.Out[0]
 	r := &reporter{w: w, t: t, n: out.Type.Shape.Elems(), top: min(w.opt.Top, out.Type.Shape.Elems())}
 	r.softmax = endsInSoftmax(w.graph)
-	longest := 0
 	if len(w.opt.Labels) > 0 {
 		var offsets, all []byte
 		for i := range r.n {
@@ -123,7 +138,6 @@ func (w *writer) reporter(t *texts) *reporter {
 				label, _ = json.Marshal(w.opt.Labels[i])
 			}
 			all = append(all, label...)
-			longest = max(longest, len(label))
 		}
 		offsets = binary.LittleEndian.AppendUint32(offsets, uint32(len(all)))
 		r.labels, r.labelText = w.plan.Consts.Bytes(offsets), w.plan.Consts.Bytes(all)
@@ -131,7 +145,6 @@ func (w *writer) reporter(t *texts) *reporter {
 	r.open, r.close, r.comma = t.literal(`{"top":[`), t.literal(`]}`), t.literal(`,`)
 	r.index, r.end = t.literal(`{"index":`), t.literal(`}`)
 	r.label, r.logit, r.probability = t.literal(`,"label":`), t.literal(`,"logit":`), t.literal(`,"probability":`)
-	r.maxBytes = 64 + r.top*(160+longest)
 	return r
 }
 

@@ -49,7 +49,7 @@ type Result struct {
 
 // Module compiles g.
 func Module(g *ir.Graph, opt Options) (*Result, error) {
-	p, err := plan.New(g)
+	p, err := plan.New(g, opt.free(g))
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +81,18 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 	w.module.AddCustom(abi.ManifestSection, payload)
 	res.Bytes = w.module.Encode()
 	return res, nil
+}
+
+// wasmtubeIndex is where hosts of the Wasmtube convention write their arguments.
+const wasmtubeIndex = 42
+
+// free is the room before the inputs that a picture of the network's size needs at wasmtubeIndex, and
+// the result that takes its place.
+func (o Options) free(g *ir.Graph) int {
+	if o.Image == nil {
+		return 0
+	}
+	return wasmtubeIndex + max(3*o.Image.Width*o.Image.Height, o.reportBytes(g)) - plan.ArenaBase
 }
 
 func layer(n *ir.Node, calls []call) Layer {

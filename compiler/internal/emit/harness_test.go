@@ -86,7 +86,7 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 	defer mod.Close(ctx)
 	size := mod.Memory().Size()
 	mem, _ := mod.Memory().Read(0, size)
-	layout, err := plan.New(g)
+	layout, err := plan.New(g, 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}

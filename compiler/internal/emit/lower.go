@@ -21,10 +21,35 @@ type lowerer struct {
 	calls []call
 }
 
+// maxCalls bounds the calls of one model. MobileNetV2 has 66; a model of a few hundred bytes could ask
+// for a call for each of a thousand million pictures.
+const maxCalls = 1 << 18
+
+// calls is the number of kernel calls that n may take, where it is not a small constant.
+func calls(n *ir.Node) int {
+	switch op := n.Op.(type) {
+	case ir.Conv:
+		return n.In[0].Type.Shape[0] * op.Group
+	case ir.Pool:
+		return n.In[0].Type.Shape[0]
+	case ir.MatMul:
+		y := n.Out[0].Type.Shape
+		return y[:len(y)-2].Elems()
+	case ir.Gather:
+		if idx := n.In[1].Const; idx != nil {
+			return len(idx.I)
+		}
+	}
+	return 1
+}
+
 func (l *lowerer) call(k kernel.Kernel, args ...int) { l.calls = append(l.calls, call{k, args}) }
 
 // node appends the calls that compute n.
 func (l *lowerer) node(n *ir.Node) error {
+	if len(l.calls)+calls(n) > maxCalls {
+		return fmt.Errorf("the model needs more than %d kernel calls", maxCalls)
+	}
 	for _, v := range n.Out {
 		if !l.plan.IsView(v) {
 			l.clearHalo(l.plan.Of(v))

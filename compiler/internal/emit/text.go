@@ -69,8 +69,9 @@ func (t *texts) uint() uint32 {
 	return t.uintFunc
 }
 
-// float is (address, f32) → address: a JSON number with six decimals, trailing zeros cut, with an
-// exponent beyond 1e9 and below 1e-4; null for what JSON cannot say.
+// float is (address, f32) → address: a JSON number with six decimals, below 1 with as many as give
+// seven digits, trailing zeros cut, with an exponent beyond 1e9 and below 1e-4; null for what JSON
+// cannot say. What it parses to is within 1e-6 of the value, relatively.
 func (t *texts) float() uint32 {
 	if t.hasFloatFn {
 		return t.floatFunc
@@ -78,7 +79,8 @@ func (t *texts) float() uint32 {
 	number := t.uint()
 	c := wasm.NewCode(wasm.I32, wasm.F32)
 	at, x := c.Param(0), c.Param(1)
-	d, exp, n, unit := c.Local(wasm.F64), c.Local(wasm.I32), c.Local(wasm.I64), c.Local(wasm.I64)
+	d, ones := c.Local(wasm.F64), c.Local(wasm.F64)
+	exp, n, unit := c.Local(wasm.I32), c.Local(wasm.I64), c.Local(wasm.I64)
 	c.Get(x, x).Op(wasm.F32Sub).F32(0).Op(wasm.F32Ne).If(func() { // NaN and the infinities
 		t.put(c, at, t.null)
 		c.Get(at).Return()
@@ -98,15 +100,22 @@ func (t *texts) float() uint32 {
 		scale(wasm.F64Div, 10, wasm.F64Lt, 1)
 		scale(wasm.F64Mul, 1, wasm.F64Ge, -1)
 	})
-	c.Get(d).F64(1e6).Op(wasm.F64Mul, wasm.F64Nearest, wasm.I64TruncSatF64S).Set(n)
-	c.Get(at, n).I64(1e6).Op(wasm.I64DivU).Call(number).Set(at)
-	c.Get(n).I64(1e6).Op(wasm.I64RemU).Tee(n).I64(0).Op(wasm.I64Ne).If(func() {
-		putByte(c, at, '.')
-		c.I64(1e5).Set(unit)
+	c.F64(1e6).Set(ones)
+	c.Block(func(out wasm.Label) {
 		c.Loop(func(top wasm.Label) {
+			c.Get(d, ones).Op(wasm.F64Mul).F64(1e6).Op(wasm.F64Ge).Get(ones).F64(1e10).Op(wasm.F64Ge, wasm.I32Or).BrIf(out)
+			c.Get(ones).F64(10).Op(wasm.F64Mul).Set(ones).Br(top)
+		})
+	})
+	c.Get(d, ones).Op(wasm.F64Mul, wasm.F64Nearest, wasm.I64TruncSatF64S).Set(n)
+	c.Get(ones).Op(wasm.I64TruncSatF64S).Set(unit)
+	c.Get(at, n, unit).Op(wasm.I64DivU).Call(number).Set(at)
+	c.Get(n, unit).Op(wasm.I64RemU).Tee(n).I64(0).Op(wasm.I64Ne).If(func() {
+		putByte(c, at, '.')
+		c.Loop(func(top wasm.Label) {
+			c.Get(unit).I64(10).Op(wasm.I64DivU).Set(unit)
 			digit(c, at, func() { c.Get(n, unit).Op(wasm.I64DivU, wasm.I32WrapI64) })
 			c.Get(n, unit).Op(wasm.I64RemU).Set(n)
-			c.Get(unit).I64(10).Op(wasm.I64DivU).Set(unit)
 			c.Get(n).I64(0).Op(wasm.I64Ne).BrIf(top)
 		})
 	})

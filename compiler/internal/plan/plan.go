@@ -5,7 +5,7 @@
 // Memory of a compiled module, from address 0: 64 unused bytes, the arena, the constants, and after
 // them the heap. The arena comes first and the inputs end it, because hosts of the Wasmtube
 // convention write a picture from address 42 on: it then lies in a part of the arena that is free
-// until the network runs.
+// until the network runs, as long as New is told to make it.
 package plan
 
 import (
@@ -49,12 +49,20 @@ type Plan struct {
 	Consts  *Consts
 }
 
-// New plans g, in which every convolution with padding reads a value that pass.CanHalo holds for.
-func New(g *ir.Graph) (*Plan, error) {
+// New plans g, in which every convolution with padding reads a value that pass.CanHalo holds for. At
+// least free bytes of the arena lie before the inputs.
+func New(g *ir.Graph, free int) (*Plan, error) {
 	p := &Plan{layouts: map[*ir.Value]Layout{}, alias: map[*ir.Value]*ir.Value{}}
 	halos := halos(g)
 	bufs := p.buffers(g, halos)
 	p.Arena = place(bufs)
+	inputs := 0
+	for _, b := range bufs {
+		if b.input {
+			inputs = max(inputs, b.offset+b.size)
+		}
+	}
+	p.Arena = max(p.Arena, inputs+up(free, Align))
 	if p.Arena > maxBytes {
 		return nil, fmt.Errorf("the activations need %d bytes; a 32-bit memory holds %d", p.Arena, maxBytes)
 	}

@@ -106,7 +106,7 @@ func planned(t *testing.T, path string) {
 	if err := pass.Run(l.Graph, ""); err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(l.Graph)
+	p, err := New(l.Graph, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestRoomAroundValues(t *testing.T) {
 %c = conv(%a, %w, %b) Strides=[1,1] Dilations=[1,1] Pads=[1,0,0,2] Group=1
 %d = conv(%a, %w, %b) Strides=[1,1] Dilations=[1,1] Pads=[0,3,0,1] Group=1
 return %c, %d`)
-	p, err := New(g)
+	p, err := New(g, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestReshapesAreViews(t *testing.T) {
 %f = reshape(%k) Shape=[2,1]
 %s = unary(%e) Fn=abs
 return %s, %f, %c`)
-	p, err := New(g)
+	p, err := New(g, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ return %s, %f, %c`)
 
 func TestArenaBeyondMemoryIsAnError(t *testing.T) {
 	g, _ := parse(t, "graph g\n%x = input f32[32768,32768]\n%y = unary(%x) Fn=neg\nreturn %y")
-	if _, err := New(g); err == nil || err.Error() != "the activations need 8589934592 bytes; a 32-bit memory holds 2147483647" {
+	if _, err := New(g, 0); err == nil || err.Error() != "the activations need 8589934592 bytes; a 32-bit memory holds 2147483647" {
 		t.Error(err)
 	}
 }
