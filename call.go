@@ -62,6 +62,8 @@ func (m *Module) guestContext(ctx context.Context, r *release) (context.Context,
 	switch {
 	case m.opts.deadline > 0:
 		return context.WithTimeout(ctx, m.opts.deadline)
+	case r.stoppable:
+		return ctx, nothing
 	case r.pure:
 		return context.Background(), nothing
 	}

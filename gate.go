@@ -13,16 +13,20 @@ import (
 	"github.com/isomer-iot/isomer/abi"
 )
 
-// gate runs the golden cases of r in an instance of their own, which is thrown away: what they leave
+// gate runs the golden cases in an instance of their own, which is thrown away: what they leave
 // behind in memory must not be what the first real call meets. It reports every case that fails.
-func (m *Module) gate(ctx context.Context, r *release, t *SwapTimes) error {
-	if len(r.manifest.Golden) == 0 {
-		return nil
-	}
+// A failure has its step: an instance that cannot be made is no case that failed.
+func (m *Module) gate(try *trial, t *SwapTimes) (Step, error) {
+	ctx, r := try.ctx, try.r
 	begin := time.Now()
+	if len(r.manifest.Golden) == 0 {
+		err := try.start(m)
+		t.Gate += time.Since(begin)
+		return StepInstantiate, err
+	}
 	inst, err := m.newInstance(ctx, r)
 	if err != nil {
-		return err
+		return StepInstantiate, try.blame(err)
 	}
 	defer func() { _ = inst.sandbox.Close() }()
 	var failed []error
@@ -31,17 +35,17 @@ func (m *Module) gate(ctx context.Context, r *release, t *SwapTimes) error {
 		if err == nil {
 			continue
 		}
-		failed = append(failed, fmt.Errorf("golden[%d] %s: %w", k, g.Function, err))
+		failed = append(failed, fmt.Errorf("golden[%d] %s: %w", k, g.Function, try.blame(err)))
 		if lost(err) {
 			break // the instance died; the cases behind it cannot be tried
 		}
 	}
-	t.Gate = time.Since(begin)
+	t.Gate += time.Since(begin)
 	if len(failed) > 0 {
-		return errors.Join(failed...)
+		return StepGate, errors.Join(failed...)
 	}
 	m.emit(r, Event{Kind: Gated, Took: t.Gate, Cases: len(r.manifest.Golden)})
-	return nil
+	return "", nil
 }
 
 func (m *Module) golden(ctx context.Context, r *release, inst *instance, g abi.Golden) error {

@@ -26,6 +26,7 @@ type release struct {
 	byName        map[string]int           // nil while funcs is short
 	pure          bool                     // imports nothing: no one in the guest can ask for the context
 	stateful      bool                     // exports isomer_save and isomer_restore
+	stoppable     bool                     // its code ends with the context of a trial
 	last          atomic.Pointer[function] // the function called last, where there is a byName
 	refs          atomic.Int32
 }
@@ -107,11 +108,7 @@ func (r *release) describe(bin []byte, path string) error {
 
 // compile makes code and the table of functions. The bytes are not kept: an engine has its own copy.
 func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
-	cfg := engine.CompileConfig{MaxPages: m.opts.maxPages, Interruptible: m.opts.deadline > 0}
-	if mem := r.manifest.Memory; mem != nil && mem.MaxPages != 0 {
-		cfg.MaxPages = min(cfg.MaxPages, mem.MaxPages)
-	}
-	code, err := m.engine.Compile(ctx, bin, cfg)
+	code, err := m.engine.Compile(ctx, bin, engine.CompileConfig{MaxPages: m.maxPages(r), Interruptible: m.opts.deadline > 0})
 	if err != nil {
 		return err
 	}
@@ -123,6 +120,14 @@ func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 		return err
 	}
 	return nil
+}
+
+// maxPages is the ceiling of the memory of r's instances.
+func (m *Module) maxPages(r *release) uint32 {
+	if mem := r.manifest.Memory; mem != nil && mem.MaxPages != 0 {
+		return min(m.opts.maxPages, mem.MaxPages)
+	}
+	return m.opts.maxPages
 }
 
 // bindFunctions makes the table from the manifest, which must agree with the exports, or from the

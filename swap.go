@@ -55,7 +55,7 @@ func (m *Module) Rollback(ctx context.Context) error {
 		r.unref()
 		return m.refuse(r, StepInstantiate, err)
 	}
-	held, carryErr := m.carry(ctx, old, next, &t)
+	held, carryErr := m.carry(ctx, old, next, nil, &t)
 	if carryErr != nil {
 		// State that the older module does not take must not keep it from serving, but the
 		// instances that refused it are not to be trusted.
@@ -89,18 +89,26 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 	t.Compile = time.Since(begin)
 	m.emit(r, Event{Kind: Compiled, Took: t.Compile})
 
-	if err := m.gate(ctx, r, &t); err != nil {
-		r.unref()
-		return m.refuse(r, StepGate, err)
-	}
-	next, err := m.generation(ctx, r, &t)
+	begin = time.Now()
+	try, err := m.newTrial(ctx, r, bin, old != nil)
+	t.Gate = time.Since(begin)
 	if err != nil {
 		r.unref()
-		return m.refuse(r, StepInstantiate, err)
+		return m.refuse(r, StepCompile, err)
+	}
+	defer try.close()
+	if step, err := m.gate(try, &t); err != nil {
+		r.unref()
+		return m.refuse(r, step, err)
+	}
+	next, err := m.generation(try.ctx, r, &t)
+	if err != nil {
+		r.unref()
+		return m.refuse(r, StepInstantiate, try.blame(err))
 	}
 	var held []*slot
 	if old != nil {
-		if held, err = m.carry(ctx, old, next, &t); err != nil {
+		if held, err = m.carry(ctx, old, next, try, &t); err != nil {
 			giveBack(old, held)
 			next.discard()
 			r.unref()
@@ -205,7 +213,9 @@ func giveBack(g *generation, held []*slot) {
 //
 // An error is next's: it does not take the state. State that old cannot give, because it is broken
 // or a call hangs in it, is lost with an event; refusing next would make that last for ever.
-func (m *Module) carry(ctx context.Context, old, next *generation, t *SwapTimes) (held []*slot, err error) {
+//
+// try is where next takes the state first; nil: next served before, and takes it at once.
+func (m *Module) carry(ctx context.Context, old, next *generation, try *trial, t *SwapTimes) (held []*slot, err error) {
 	if !old.release.stateful || !next.release.stateful {
 		return nil, nil
 	}
@@ -235,7 +245,13 @@ func (m *Module) carry(ctx context.Context, old, next *generation, t *SwapTimes)
 			lost = errors.Join(lost, fmt.Errorf("%s of %s: %w", abi.ExportSave, old.release.title(), err))
 			continue
 		}
-		if err := m.restore(ctx, next.release, next.pool.slots[s.index].inst, state); err != nil {
+		if try != nil {
+			err = try.restore(m, state)
+		}
+		if err == nil {
+			err = m.restore(ctx, next.release, next.pool.slots[s.index].inst, state)
+		}
+		if err != nil {
 			return held, fmt.Errorf("%s of %s with %d bytes: %w", abi.ExportRestore, next.release.title(), len(state), err)
 		}
 		total += len(state)

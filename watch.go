@@ -43,6 +43,8 @@ type watcher struct {
 
 	m       *Module
 	stop    chan struct{}
+	ctx     context.Context // of swaps that changes lead to
+	cancel  context.CancelFunc
 	done    sync.WaitGroup
 	once    sync.Once
 	waiting bool // FileWaiting was said
@@ -61,6 +63,7 @@ type sight struct {
 
 func newWatcher(path string) *watcher {
 	w := &watcher{path: path, who: writers, stop: make(chan struct{}), dirs: map[string]bool{}}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.fs, w.err = fsnotify.NewWatcher()
 	w.rewatch()
 	return w
@@ -74,6 +77,7 @@ func (w *watcher) start(m *Module) {
 func (w *watcher) close() {
 	w.once.Do(func() {
 		close(w.stop)
+		w.cancel()
 		if w.fs != nil {
 			_ = w.fs.Close()
 		}
@@ -250,7 +254,7 @@ func (w *watcher) bring(bin []byte) {
 	}
 	m.emit(g.release, Event{Kind: Detected, Bytes: len(bin)})
 	// The refusal is an event and in the stats; there is no one to return it to.
-	_ = m.replace(context.Background(), bin)
+	_ = m.replace(w.ctx, bin)
 }
 
 // read returns the file's content, or nil while it is not complete.

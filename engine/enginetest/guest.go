@@ -26,6 +26,7 @@ type Guest struct {
 	Version  string        // what the function "version" returns
 	Manifest *abi.Manifest // nil: none
 	Trap     string        // "start", "_initialize", "isomer_save" or "isomer_restore": where it traps
+	Hang     string        // as Trap: where it never returns
 	Stateful bool          // exports isomer_save and isomer_restore
 	Post     bool          // exports cabi_post_echo, which adds 1000 to the counter
 	MinPages uint32        // 0: 2
@@ -125,15 +126,11 @@ func (g Guest) Build() []byte {
 func (g Guest) extras(m *wasm.Module, add func(string, wasm.FuncType, *wasm.Code) uint32) {
 	if g.Stateful {
 		c := wasm.NewCode()
-		if g.Trap == abi.ExportSave {
-			c.Unreachable()
-		}
+		g.spoil(c, abi.ExportSave)
 		c.I32(resultAt).I32(countAt).Store(wasm.I32Store, 0).I32(resultAt).I32(4).Store(wasm.I32Store, 4).I32(resultAt)
 		add(abi.ExportSave, wasm.FuncType{Results: []wasm.ValType{i32}}, c)
 		c = wasm.NewCode(i32, i32)
-		if g.Trap == abi.ExportRestore {
-			c.Unreachable()
-		}
+		g.spoil(c, abi.ExportRestore)
 		c.I32(countAt).Get(c.Param(0)).Load(wasm.I32Load, 0).Store(wasm.I32Store, 0)
 		add(abi.ExportRestore, wasm.FuncType{Params: []wasm.ValType{i32, i32}}, c)
 	}
@@ -142,13 +139,26 @@ func (g Guest) extras(m *wasm.Module, add func(string, wasm.FuncType, *wasm.Code
 		bump(c, 1000)
 		add(abi.PostReturn("echo"), wasm.FuncType{Params: []wasm.ValType{i32}}, c)
 	}
-	switch g.Trap {
-	case "start":
-		i := m.AddFunc("boot", typeNone, wasm.NewCode().Unreachable())
-		m.Start = &i
-	case abi.ExportInitialize:
-		add(abi.ExportInitialize, typeNone, wasm.NewCode().Unreachable())
+	for _, place := range []string{g.Trap, g.Hang} {
+		switch place {
+		case "start":
+			i := m.AddFunc("boot", typeNone, g.spoil(wasm.NewCode(), place))
+			m.Start = &i
+		case abi.ExportInitialize:
+			add(abi.ExportInitialize, typeNone, g.spoil(wasm.NewCode(), place))
+		}
 	}
+}
+
+// spoil makes c trap or hang if that is to happen at place.
+func (g Guest) spoil(c *wasm.Code, place string) *wasm.Code {
+	switch place {
+	case g.Trap:
+		c.Unreachable()
+	case g.Hang:
+		c.Loop(func(top wasm.Label) { c.Br(top) }).Unreachable()
+	}
+	return c
 }
 
 // result stores a result record and leaves its address on the stack.
