@@ -68,20 +68,24 @@ func (p *preparer) emit() {
 		p.taps(y, oy)
 		c.Get(p.row).I32(0).Get(p.count).I32(2).Op(wasm.I32Shl).I32(16).Op(wasm.I32Add).MemoryFill()
 		c.F32(0).Set(ySum)
-		p.each(y, iy, func() {
-			p.weigh(y, iy, weight)
-			c.Get(ySum, weight).Op(wasm.F32Add).Set(ySum)
-			p.addRow(iy, weight)
+		p.within(y, func() {
+			p.each(y, iy, func() {
+				p.weigh(y, iy, weight)
+				c.Get(ySum, weight).Op(wasm.F32Add).Set(ySum)
+				p.addRow(iy, weight)
+			})
 		})
 		c.Range(ox, 0, int32(p.im.Width), 1, func() {
 			p.taps(x, ox)
 			c.F32x4(0, 0, 0, 0).Set(acc).F32(0).Set(xSum)
 			c.Get(p.row, x.first, p.from).Op(wasm.I32Sub).I32(12).Op(wasm.I32Mul, wasm.I32Add).Set(at)
-			p.each(x, ix, func() {
-				p.weigh(x, ix, weight)
-				c.Get(xSum, weight).Op(wasm.F32Add).Set(xSum)
-				c.Get(acc, at).Load(wasm.V128Load, 0).Get(weight).Op(wasm.F32x4Splat, wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
-				c.Inc(at, 12)
+			p.within(x, func() {
+				p.each(x, ix, func() {
+					p.weigh(x, ix, weight)
+					c.Get(xSum, weight).Op(wasm.F32Add).Set(xSum)
+					c.Get(acc, at).Load(wasm.V128Load, 0).Get(weight).Op(wasm.F32x4Splat, wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+					c.Inc(at, 12)
+				})
 			})
 			// No tap at all, beyond a contained picture, is black.
 			c.Get(acc).Get(xSum, ySum).Op(wasm.F32Mul).F32(1e-20).Op(wasm.F32Max, wasm.F32x4Splat, wasm.F32x4Div).Set(acc)
@@ -117,6 +121,16 @@ func (p *preparer) taps(a *axis, o wasm.Local) {
 	clamp(a.first)
 	c.Get(a.center, a.radius).Op(wasm.F32Add).F32(0.5).Op(wasm.F32Sub, wasm.F32Ceil, wasm.I32TruncSatF32S)
 	clamp(a.end)
+}
+
+// within runs body if the output pixel's centre lies in the picture. Beyond a contained one, taps would
+// smear its edge as far as the filter reaches: half a source pixel, which of a tiny picture is much.
+func (p *preparer) within(a *axis, body func()) {
+	if p.im.Fit != abi.FitContain {
+		body()
+		return
+	}
+	p.c.Get(a.center).F32(0).Op(wasm.F32Ge).Get(a.center, a.size).Op(wasm.F32ConvertI32U, wasm.F32Lt, wasm.I32And).If(body)
 }
 
 // each runs body for i from the first tap to the last.
