@@ -10,6 +10,8 @@ package compiler
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,10 +139,18 @@ func (o Options) progress(stage string) {
 }
 
 func compile(m *onnx.Model, opt Options) (*Module, error) {
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
 	opt.progress("load")
 	res, err := load.Model(m, load.Options{Dims: opt.Dims})
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(opt.Dims)) {
+		if _, ok := res.Bound[name]; !ok {
+			return nil, fmt.Errorf("%w: the model has no dimension %q to bind", ErrOptions, name)
+		}
 	}
 	g := res.Graph
 	if err := f32Only(g); err != nil {
@@ -175,6 +185,30 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 		mod.Stats.MACs += l.MACs
 	}
 	return mod, nil
+}
+
+// check refuses what no model can be compiled with.
+func (o Options) check() error {
+	var passes []string
+	for _, p := range pass.List {
+		passes = append(passes, p.Name)
+	}
+	for i, values := range [][]float64{o.Mean, o.Std, {o.Scale}} {
+		for _, v := range values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Errorf("%w: %s must be finite, got %v", ErrOptions, []string{"mean", "std", "scale"}[i], v)
+			}
+		}
+	}
+	switch {
+	case o.Top < 0:
+		return fmt.Errorf("%w: top must not be negative, got %d", ErrOptions, o.Top)
+	case o.Fit != "" && o.Fit != abi.FitCover && o.Fit != abi.FitContain && o.Fit != abi.FitStretch:
+		return fmt.Errorf("%w: fit %q is none of %s, %s, %s", ErrOptions, o.Fit, abi.FitCover, abi.FitContain, abi.FitStretch)
+	case o.StopAfter != "" && !slices.Contains(passes, o.StopAfter):
+		return fmt.Errorf("%w: no pass %q; there are %s", ErrOptions, o.StopAfter, strings.Join(passes, ", "))
+	}
+	return nil
 }
 
 // f32Only refuses inputs and outputs of element types that no kernel computes yet.
