@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
@@ -17,6 +20,7 @@ import (
 type answer struct {
 	body     []byte
 	encoding abi.Encoding
+	declared bool             // encoding stands in a manifest, and is not only the default
 	tensors  []abi.TensorSpec // what body holds, one after the other; nil: not tensors
 }
 
@@ -24,7 +28,9 @@ type answer struct {
 func ask(ctx context.Context, m *isomer.Module, f abi.Function, input []byte, image *isomer.Image) (answer, error) {
 	a := answer{}
 	_, a.encoding = f.Encodings()
-	if manifest, ok := m.Manifest(); ok && f.Convention == abi.Tensors {
+	manifest, _ := m.Manifest()
+	a.declared = len(manifest.Functions) > 0
+	if f.Convention == abi.Tensors {
 		a.tensors = manifest.Outputs
 	}
 	var err error
@@ -36,7 +42,8 @@ func ask(ctx context.Context, m *isomer.Module, f abi.Function, input []byte, im
 	return a, err
 }
 
-// json is the answer as one JSON value: JSON as it is, tensors by name, other bytes as base64.
+// json is the answer as one JSON value: JSON as it is, tensors by name, other bytes as base64. What a
+// module without a manifest answers is JSON where it reads as JSON.
 func (a answer) json() (json.RawMessage, error) {
 	switch {
 	case a.tensors != nil:
@@ -46,8 +53,17 @@ func (a answer) json() (json.RawMessage, error) {
 			return nil, fmt.Errorf("the function should answer JSON and answered %.40q", a.body)
 		}
 		return a.body, nil
+	case !a.declared && json.Valid(a.body):
+		return a.body, nil // most guests without a manifest speak JSON
 	}
 	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString(a.body)})
+}
+
+// text reports whether the answer can be shown on a terminal: control characters could change it.
+func (a answer) text() bool {
+	return utf8.Valid(a.body) && !bytes.ContainsFunc(a.body, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r'
+	})
 }
 
 // tensorJSON is one tensor with its elements in row-major order.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -43,5 +44,38 @@ func TestTensorsJSON(t *testing.T) {
 	}
 	if _, err := tensorsJSON([]byte{1, 2}, []abi.TensorSpec{{Name: "h", DType: abi.F16}}); err == nil || !strings.Contains(err.Error(), "f16") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAnswerOfUndeclaredEncoding(t *testing.T) {
+	cases := []struct {
+		a    answer
+		want string
+	}{
+		{answer{body: []byte(`{"a":1}`), encoding: abi.Raw}, `{"a":1}`},
+		{answer{body: []byte(`{"a":`), encoding: abi.Raw}, `{"base64":"eyJhIjo="}`},
+		{answer{body: nil, encoding: abi.Raw}, `{"base64":""}`},
+		{answer{body: []byte("12"), encoding: abi.Raw, declared: true}, `{"base64":"MTI="}`},
+	}
+	for _, c := range cases {
+		if got, err := c.a.json(); err != nil || string(got) != c.want {
+			t.Errorf("%s, %v, want %s", got, err, c.want)
+		}
+	}
+}
+
+func TestAnswerOnTerminal(t *testing.T) {
+	cases := []struct{ body, want, err string }{
+		{`{"alarm":true}`, "{\"alarm\":true}\n", ""},
+		{"two\nlines\n", "two\nlines\n", ""},
+		{"\x1b[2J", "", "not text"},
+		{"\xff\xd8", "", "not text"},
+	}
+	for _, c := range cases {
+		var out bytes.Buffer
+		err := new(callFlags).write(streams{out: &out, outTerminal: true}, answer{body: []byte(c.body), encoding: abi.Raw})
+		if out.String() != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%q: wrote %q, %v", c.body, &out, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -177,6 +178,10 @@ func (f *callFlags) write(std streams, a answer) error {
 		return writeFile(f.output, a.body)
 	}
 	if a.tensors == nil && a.encoding != abi.JSON {
+		if std.outTerminal && a.text() {
+			_, err := fmt.Fprintf(std.out, "%s\n", bytes.TrimSuffix(a.body, []byte("\n")))
+			return err
+		}
 		if std.outTerminal {
 			return hint(fmt.Errorf("the answer is %s of %s, not text", size(len(a.body)), a.encoding), "write it to a file with --output FILE")
 		}

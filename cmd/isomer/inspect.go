@@ -145,6 +145,7 @@ func (in *inspection) exports(m *wasm.Module) {
 			}
 		}
 	}
+	_, realloc := m.Exported(abi.ExportRealloc)
 	for _, e := range m.Exports {
 		switch e.Kind {
 		case wasm.KindGlobal:
@@ -153,6 +154,9 @@ func (in *inspection) exports(m *wasm.Module) {
 			f := functionInfo{Name: e.Name, Role: role(e.Name)}
 			if t, ok := m.FuncType(e.Index); ok {
 				f.Signature = t.String()
+				if len(described) == 0 && f.Role == "" {
+					f.Convention = byType(t, realloc)
+				}
 			}
 			if d, ok := described[e.Name]; ok {
 				f.Convention, f.Role, f.Doc = d.Convention, "", d.Doc
@@ -165,6 +169,31 @@ func (in *inspection) exports(m *wasm.Module) {
 	slices.SortStableFunc(in.Functions, func(a, b functionInfo) int {
 		return cmp.Compare(min(len(a.Role), 1), min(len(b.Role), 1))
 	})
+}
+
+// byType is the convention that a host concludes from a function's type where no manifest names one
+// (docs/abi.md, section 3); empty: not callable. TestInspectByType holds it to what the bridge does.
+func byType(t wasm.FuncType, realloc bool) abi.Convention {
+	i32s := func(params int) bool {
+		return len(t.Params) == params && len(t.Results) == 1 &&
+			!slices.ContainsFunc(slices.Concat(t.Params, t.Results), func(v wasm.ValType) bool { return v != wasm.I32 })
+	}
+	switch {
+	case i32s(2) && realloc:
+		return abi.Bytes
+	case i32s(2):
+		return abi.Wasmtube
+	case i32s(4) && realloc:
+		return abi.Image
+	case i32s(4):
+		return abi.WasmtubeImage
+	}
+	for _, v := range slices.Concat(t.Params, t.Results) {
+		if !slices.Contains([]wasm.ValType{wasm.I32, wasm.I64, wasm.F32, wasm.F64}, v) {
+			return ""
+		}
+	}
+	return abi.Scalar
 }
 
 // role says what an export is for that a caller does not call.
@@ -180,6 +209,9 @@ func role(export string) string {
 	case abi.ExportSave, abi.ExportRestore:
 		return "state"
 	}
+	if strings.HasPrefix(export, "__") {
+		return "of the toolchain"
+	}
 	return ""
 }
 
@@ -191,7 +223,7 @@ func (in *inspection) print(w io.Writer) error {
 	head.row("file", fmt.Sprintf("%s, %s", in.File, size(in.Bytes)))
 	head.row("sha256", in.SHA256)
 	head.row("features", list(in.Features))
-	head.row("imports", list(in.Imports))
+	head.row("imports", importLine(in.Imports))
 	if m := in.Memory; m != nil {
 		head.row("memory", m.String())
 	}
@@ -306,6 +338,17 @@ func labelLine(labels []string) string {
 		head += ", …"
 	}
 	return fmt.Sprintf("%d: %s", len(labels), head)
+}
+
+// importLine counts what WASI modules import, up to 46 functions, and names everything else: a host
+// refuses the module for that.
+func importLine(imports []string) string {
+	const wasi = "wasi_snapshot_preview1"
+	others := slices.DeleteFunc(slices.Clone(imports), func(i string) bool { return strings.HasPrefix(i, "func "+wasi+".") })
+	if n := len(imports) - len(others); n > 0 {
+		others = append([]string{plural(n, "function") + " of " + wasi}, others...)
+	}
+	return list(others)
 }
 
 func list(items []string) string {

@@ -35,8 +35,9 @@ func runCommand(std streams) *cobra.Command {
   {"function": "f", "file": "x.bin"}, the bytes of a file as input
 
 and gets one line of JSON on stdout, in order: {"function", "output", "ms"} or {"function", "error"}, with
-the "id" if one was given. Output that is not JSON comes as {"base64": …}. A call that fails does not end
-the command.
+the "id" if one was given. Output that is not JSON comes as {"base64": …}: what the manifest declares to be
+something else or, in a module without a manifest, what does not read as JSON. A call that fails does not
+end the command.
 
 With --watch the module is replaced when its file changes, between two calls; a file that is damaged or
 fails its golden cases is refused, and the module that serves stays. Events go to stderr.`,
