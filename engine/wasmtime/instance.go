@@ -1,0 +1,290 @@
+//go:build wasmtime
+
+package wasmtime
+
+// #include <stdlib.h>
+// #include "call.h"
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/bytecodealliance/wasmtime-go/v39"
+
+	"github.com/isomer-iot/isomer/engine"
+)
+
+var errClosed = errors.New("wasmtime: the instance is closed")
+
+// instance is a store of its own with one instance in it.
+type instance struct {
+	code  *code
+	store *wasmtime.Store
+	inst  *wasmtime.Instance
+	wasi  *wasi
+	c     *C.isomer_instance
+	funcs map[string]*function
+	mem   *memory
+	view  []byte // memory as it lies now
+
+	// users counts the calls under way; the bits above say that the instance is closed, and freed.
+	// Whoever leaves last frees, so a Close in the middle of a call takes nothing from under it.
+	users atomic.Int64
+
+	interrupt func()         // for context.AfterFunc, made once
+	watching  sync.WaitGroup // interrupts under way
+}
+
+const (
+	closed = 1 << 62
+	freed  = closed | 1<<61
+)
+
+func newInstance(c *code, w *wasi) *instance {
+	i := &instance{code: c, wasi: w, funcs: map[string]*function{}}
+	i.store = wasmtime.NewStoreWithData(c.engine, i)
+	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, maxTable, 1, -1, 1)
+	i.c = (*C.isomer_instance)(C.calloc(1, C.sizeof_isomer_instance))
+	i.c.context = (*C.wasmtime_context_t)(unsafe.Pointer(i.store.Context()))
+	if c.cfg.Interruptible {
+		C.isomer_watch_epoch(rawStore(i.store), i.c)
+		i.interrupt = func() {
+			C.isomer_stop(i.c)
+			c.engine.IncrementEpoch()
+			i.watching.Done()
+		}
+	}
+	return i
+}
+
+const pageSize = 1 << 16
+
+func (i *instance) enter() bool {
+	if i.users.Add(1)&closed == 0 {
+		return true
+	}
+	i.leave()
+	return false
+}
+
+func (i *instance) leave() {
+	if i.users.Add(-1) == closed {
+		i.free()
+	}
+}
+
+// Close frees everything, at the end of the call that is under way where there is one.
+func (i *instance) Close() error {
+	if i.users.Or(closed) == 0 {
+		i.free()
+	}
+	return nil
+}
+
+func (i *instance) free() {
+	if !i.users.CompareAndSwap(closed, freed) {
+		return // a late caller looked in and is about to leave, which frees
+	}
+	i.store.Close()
+	for _, f := range i.funcs {
+		C.free(unsafe.Pointer(f.values))
+	}
+	C.free(unsafe.Pointer(i.c))
+}
+
+// guard runs guest code such that the end of ctx stops it.
+func (i *instance) guard(ctx context.Context, run func() error) error {
+	if !i.code.cfg.Interruptible {
+		return run()
+	}
+	stop := i.watch(ctx)
+	err := run()
+	i.unwatch(stop)
+	return err
+}
+
+// watch lets the end of ctx stop the guest until unwatch.
+func (i *instance) watch(ctx context.Context) (stop func() bool) {
+	C.isomer_arm(i.c)
+	if ctx.Done() == nil {
+		return nil
+	}
+	i.watching.Add(1)
+	return context.AfterFunc(ctx, i.interrupt)
+}
+
+// unwatch returns when no interrupt can come any more: a late one would hit the next call.
+func (i *instance) unwatch(stop func() bool) {
+	if stop == nil {
+		return
+	}
+	if stop() {
+		i.watching.Done()
+		return
+	}
+	i.watching.Wait()
+}
+
+func (i *instance) stopped() bool { return bool(C.isomer_stopped(i.c)) }
+
+func (i *instance) bindMemory(m *wasmtime.Memory) {
+	i.c.memory, i.c.has_memory = rawMemory(m), true
+	C.isomer_view(i.c)
+	i.look()
+	i.mem = &memory{i: i, m: m}
+}
+
+// look takes over where memory lies.
+func (i *instance) look() { i.view = unsafe.Slice((*byte)(i.c.base), int(i.c.size)) }
+
+func (i *instance) Func(name string) engine.Func {
+	if f := i.funcs[name]; f != nil {
+		return f
+	}
+	sig, ok := i.code.export(name)
+	if !ok || !i.enter() {
+		return nil
+	}
+	defer i.leave()
+	f := &function{i: i, name: name, sig: sig, fn: rawFunc(i.inst.GetFunc(i.store, name))}
+	for _, t := range append(append([]engine.ValType(nil), sig.Params...), sig.Results...) {
+		if t == foreign {
+			f.foreign = true
+		}
+	}
+	f.words = max(len(sig.Params), len(sig.Results))
+	f.values = (*C.isomer_value)(C.calloc(C.size_t(max(f.words, 1)), C.sizeof_isomer_value))
+	f.stack = unsafe.Slice(f.values, f.words)
+	i.funcs[name] = f
+	return f
+}
+
+func (i *instance) Memory() engine.Memory {
+	if i.mem == nil {
+		return nil // a nil *memory in the interface would not be nil
+	}
+	return i.mem
+}
+
+func (i *instance) Global(name string) (uint64, bool) {
+	if !i.enter() {
+		return 0, false
+	}
+	defer i.leave()
+	x := i.inst.GetExport(i.store, name)
+	if x == nil {
+		return 0, false
+	}
+	defer x.Close()
+	g := x.Global()
+	if g == nil {
+		return 0, false
+	}
+	switch v := g.Get(i.store).Get().(type) {
+	case int32:
+		return uint64(uint32(v)), true
+	case int64:
+		return uint64(v), true
+	case float32:
+		return uint64(math.Float32bits(v)), true
+	case float64:
+		return math.Float64bits(v), true
+	}
+	return 0, false
+}
+
+type function struct {
+	i       *instance
+	name    string
+	sig     engine.Signature
+	fn      C.wasmtime_func_t
+	foreign bool            // has a type that does not cross the border
+	words   int             // of the longer of parameters and results
+	values  *C.isomer_value // freed with the instance
+	stack   []C.isomer_value
+}
+
+func (f *function) Call(ctx context.Context, stack []uint64) error {
+	i := f.i
+	if f.foreign {
+		return fmt.Errorf("wasmtime: %s: a vector or a reference cannot be passed", f.name)
+	}
+	if !i.enter() {
+		return errClosed
+	}
+	defer i.leave()
+	for k := range f.sig.Params {
+		f.stack[k].bits = C.uint64_t(stack[k])
+	}
+	var ok bool
+	if i.code.cfg.Interruptible {
+		stop := i.watch(ctx)
+		ok = f.call()
+		i.unwatch(stop)
+	} else {
+		ok = f.call()
+	}
+	if i.mem != nil {
+		i.look()
+	}
+	if !ok {
+		return f.failed(ctx)
+	}
+	for k, t := range f.sig.Results {
+		v := uint64(f.stack[k].bits)
+		if t == engine.I32 || t == engine.F32 {
+			v = uint64(uint32(v)) // the upper half is the parameter's that lay there
+		}
+		stack[k] = v
+	}
+	return nil
+}
+
+func (f *function) call() bool {
+	return bool(C.isomer_call(f.i.c, &f.fn, f.values, C.size_t(f.words)))
+}
+
+func (f *function) failed(ctx context.Context) error {
+	c := f.i.c
+	var err error
+	if c.trap != nil {
+		err = takeTrap(c.trap)
+	} else {
+		err = takeError(c.error)
+	}
+	c.trap, c.error = nil, nil
+	return f.i.failure(f.name, ctx, err)
+}
+
+type memory struct {
+	i *instance
+	m *wasmtime.Memory
+}
+
+func (m *memory) Bytes() []byte {
+	if m.i.users.Load()&closed != 0 {
+		return nil
+	}
+	return m.i.view
+}
+
+func (m *memory) Grow(pages uint32) (uint32, bool) {
+	if !m.i.enter() {
+		return 0, false
+	}
+	defer m.i.leave()
+	before, err := m.m.Grow(m.i.store, uint64(pages))
+	if err != nil {
+		_ = plain(err)
+		return 0, false
+	}
+	C.isomer_view(m.i.c)
+	m.i.look()
+	return uint32(before), true
+}
