@@ -107,8 +107,8 @@ const (
 // RefusedError is a module that did not get into service, and why. Whatever served before serves on.
 type RefusedError struct {
 	Path   string // empty: not from a file
-	Digest string
-	Step   Step // where it failed
+	Digest string // empty: it could not be read
+	Step   Step   // where it failed
 	Cause  error
 }
 
@@ -117,7 +117,10 @@ func (e *RefusedError) Error() string {
 	if what == "" {
 		what = "module"
 	}
-	return fmt.Sprintf("isomer: %s (sha256 %.12s) refused: %s: %v", what, e.Digest, e.Step, e.Cause)
+	if e.Digest != "" {
+		what += fmt.Sprintf(" (sha256 %.12s)", e.Digest)
+	}
+	return fmt.Sprintf("isomer: %s refused: %s: %v", what, e.Step, e.Cause)
 }
 
 // Unwrap makes errors.Is find ErrRefused and the cause.

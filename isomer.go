@@ -26,10 +26,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/isomer-iot/isomer/abi"
@@ -74,6 +76,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Module, error) {
 	if o.watch {
 		// Watching begins before the file is read, so that no change falls in between.
 		w = newWatcher(abs)
+		w.most = o.maxFile()
 	}
 	fail := func(err error) (*Module, error) {
 		if w != nil {
@@ -81,10 +84,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Module, error) {
 		}
 		return nil, err
 	}
-	if _, err := statModule(abs); err != nil {
-		return fail(fmt.Errorf("isomer: open: %w", err))
-	}
-	bin, err := os.ReadFile(abs)
+	bin, err := readModule(abs, o.maxFile())
 	if err != nil {
 		return fail(fmt.Errorf("isomer: open: %w", err))
 	}
@@ -206,18 +206,55 @@ func (m *Module) info() *release {
 // maxFile bounds what is read from a file: a sparse file of terabytes costs its writer nothing.
 const maxFile = 1 << 30
 
-// statModule checks that path can be a module: reading a pipe would wait for ever.
-func statModule(path string) (os.FileInfo, error) {
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	case st.Size() > maxFile:
-		return nil, &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("%d bytes, a module has at most %d", st.Size(), maxFile)}
+// maxCode is room for what is not data in a module: code, names, golden cases.
+const maxCode = 64 << 20
+
+// maxFile is what a module can have whose data fits its memory.
+func (o *options) maxFile() int64 {
+	return min(maxFile, int64(o.maxPages)*abi.PageSize+maxCode)
+}
+
+// openModule opens path if it can be a module. It neither waits, as opening a pipe would, nor allocates.
+func openModule(path string, most int64) (*os.File, os.FileInfo, error) {
+	refuse := func(err error) (*os.File, os.FileInfo, error) {
+		return nil, nil, &os.PathError{Op: "read", Path: path, Err: err}
 	}
-	return st, nil
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !st.Mode().IsRegular() { // opening a device may already do something
+		return refuse(errors.New("not a regular file"))
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if st, err = f.Stat(); err == nil && !st.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err == nil && st.Size() > most {
+		err = fmt.Errorf("%d bytes, with this memory limit a module has at most %d", st.Size(), most)
+	}
+	if err != nil {
+		_ = f.Close()
+		return refuse(err)
+	}
+	return f, st, nil
+}
+
+func readModule(path string, most int64) ([]byte, error) {
+	f, st, err := openModule(path, most)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	bin := make([]byte, st.Size())
+	n, err := io.ReadFull(f, bin)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	return bin[:n], nil
 }
 
 func digestOf(bin []byte) string {

@@ -70,9 +70,17 @@ func (s *status) refuse(err *RefusedError) {
 	defer s.mu.Unlock()
 	s.refused++
 	s.refusal = err
-	if !errors.Is(err.Cause, context.Canceled) { // who asked gave up; that says nothing about the module
+	// Who asked gave up, or the file could not be read: that says nothing about a module.
+	if !errors.Is(err.Cause, context.Canceled) && err.Digest != "" {
 		s.rejected = err.Digest
 	}
+}
+
+// restored notes that the file holds again what serves.
+func (s *status) restored() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusal, s.rejected = nil, ""
 }
 
 func (s *status) reject(digest string) {

@@ -29,16 +29,22 @@ const (
 	incomplete = 2 * time.Second
 	// pollEvery is how often the file is looked at where there are no events.
 	pollEvery = time.Second
+	// glanceEvery is how often the file's and the directories' identity is compared with what was seen
+	// last, by stat alone: some changes have no event (a directory further up was renamed and made
+	// again, another machine wrote to a network file system).
+	glanceEvery = 2 * time.Second
 )
 
 // watcher keeps a Module current with its file. fsnotify does not report that a writer is done, so
 // an event only leads to a look at the file; look decides.
 type watcher struct {
 	path  string
-	fs    *fsnotify.Watcher // nil: polling
-	names map[string]bool   // paths whose change concerns us: the file, links to it, directories
-	dirs  map[string]bool   // watched directories
-	err   error             // why there are no events
+	fs    *fsnotify.Watcher      // nil: polling
+	names map[string]bool        // paths whose change concerns us: the file, links to it, directories
+	dirs  map[string]os.FileInfo // watched directories
+	seen  os.FileInfo            // the file when it was looked at last; nil: not there
+	most  int64                  // bytes that a module may have
+	err   error                  // why there are no events
 	who   func(*os.File) writing
 
 	m       *Module
@@ -62,7 +68,7 @@ type sight struct {
 }
 
 func newWatcher(path string) *watcher {
-	w := &watcher{path: path, who: writers, stop: make(chan struct{}), dirs: map[string]bool{}}
+	w := &watcher{path: path, who: writers, stop: make(chan struct{}), dirs: map[string]os.FileInfo{}, most: maxFile}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.fs, w.err = fsnotify.NewWatcher()
 	w.rewatch()
@@ -94,6 +100,8 @@ func (w *watcher) loop() {
 	// The file may have changed between watching and reading, while the first module was compiled.
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	glance := time.NewTicker(glanceEvery)
+	defer glance.Stop()
 	var first time.Time // of the changes not looked at yet
 	for {
 		select {
@@ -119,6 +127,10 @@ func (w *watcher) loop() {
 			// Events were lost (or the watch is broken); what they were about is seen by looking.
 			w.err = err
 			timer.Reset(settle)
+		case <-glance.C:
+			if first.IsZero() && w.changed() {
+				timer.Reset(0)
+			}
 		case <-timer.C:
 			first = time.Time{}
 			again := w.look()
@@ -153,14 +165,22 @@ func (w *watcher) rewatch() {
 	}
 	w.err = nil
 	for d := range dirs {
-		if w.dirs[d] {
-			continue
+		now, err := os.Stat(d)
+		if was := w.dirs[d]; was != nil {
+			if err == nil && os.SameFile(was, now) {
+				continue
+			}
+			_ = w.fs.Remove(d) // the watch stayed with a directory that was moved away
+			delete(w.dirs, d)
 		}
-		if err := w.fs.Add(d); err != nil {
+		if err == nil {
+			err = w.fs.Add(d)
+		}
+		if err != nil {
 			w.err = err
 			continue
 		}
-		w.dirs[d] = true
+		w.dirs[d] = now
 	}
 	for d := range w.dirs {
 		if !dirs[d] {
@@ -168,6 +188,20 @@ func (w *watcher) rewatch() {
 			delete(w.dirs, d)
 		}
 	}
+}
+
+// changed reports whether the file or a watched directory is not what it was at the last look.
+func (w *watcher) changed() bool {
+	for d, was := range w.dirs {
+		if now, err := os.Stat(d); err != nil || !os.SameFile(was, now) {
+			return true
+		}
+	}
+	now, err := os.Stat(w.path)
+	if err != nil || w.seen == nil {
+		return err == nil || w.seen != nil
+	}
+	return !same(now, w.seen)
 }
 
 // maxLinks is the number of symbolic links after which a path is taken for a loop, as in Linux.
@@ -213,6 +247,7 @@ func (w *watcher) look() time.Duration {
 	} else if w.err == nil {
 		w.polling = false
 	}
+	w.seen, _ = os.Stat(w.path)
 	bin, again, err := w.read()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -224,7 +259,8 @@ func (w *watcher) look() time.Duration {
 	case err != nil: // permissions, a directory in its place, too large
 		if text := err.Error(); text != w.unreadable {
 			w.unreadable = text
-			_ = w.m.refuse(w.m.info(), StepRead, err)
+			serving := w.m.info()
+			_ = w.m.refuse(&release{name: serving.name, version: serving.version}, StepRead, err)
 		}
 		return pollEvery
 	case bin == nil:
@@ -249,7 +285,11 @@ func (w *watcher) bring(bin []byte) {
 		return
 	}
 	digest := digestOf(bin)
-	if digest == g.release.digest || m.status.isRejected(digest) {
+	if digest == g.release.digest {
+		m.status.restored()
+		return
+	}
+	if m.status.isRejected(digest) {
 		return
 	}
 	m.emit(g.release, Event{Kind: Detected, Bytes: len(bin)})
@@ -259,11 +299,7 @@ func (w *watcher) bring(bin []byte) {
 
 // read returns the file's content, or nil while it is not complete.
 func (w *watcher) read() (bin []byte, again time.Duration, err error) {
-	before, err := statModule(w.path)
-	if err != nil {
-		return nil, 0, err
-	}
-	f, err := os.Open(w.path)
+	f, before, err := openModule(w.path, w.most)
 	if err != nil {
 		return nil, 0, err
 	}

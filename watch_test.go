@@ -281,3 +281,56 @@ func TestEventsTellTheStory(t *testing.T) {
 		t.Errorf("version %s, %+v", m.Version(), m.Stats().LastSwap)
 	}
 }
+
+// Nothing happens in the directory itself when one further up is renamed and made again.
+func TestWatchDirectoryFurtherUpRenamed(t *testing.T) {
+	app := filepath.Join(t.TempDir(), "app")
+	path := filepath.Join(app, "models", "m.wasm")
+	install := func(version string) {
+		t.Helper()
+		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		write(t, path, guest(version))
+	}
+	install("1")
+	m, events := openFile(t, path)
+	must(t, os.Rename(app, app+".old"))
+	install("2")
+	waitVersion(t, m, events, "2")
+	replace(t, path, guest("3")) // the new directory is watched
+	waitVersion(t, m, events, "3")
+}
+
+func TestRefusalEndsWhenTheFileIsRestored(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.wasm")
+	write(t, path, guest("1"))
+	m, events := openFile(t, path)
+	must(t, os.Remove(path))
+	must(t, os.Mkdir(path, 0o700))
+	e := events.wait(t, isomer.Refused)
+	if r := m.Stats().LastRefusal; e.Step != isomer.StepRead || r == nil || r.Digest != "" {
+		t.Errorf("a directory in place of the file: %+v, %+v", e, r)
+	}
+	must(t, os.Remove(path))
+	replace(t, path, []byte("damaged"))
+	events.wait(t, isomer.Refused)
+	replace(t, path, guest("1"))
+	begin := time.Now()
+	for m.Stats().LastRefusal != nil {
+		if time.Since(begin) > patience {
+			t.Fatalf("what serves is in the file again, and still refused: %v", m.Stats().LastRefusal)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestOpenRefusesWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big.wasm")
+	write(t, big, nil)
+	must(t, os.Truncate(big, 100<<20)) // sparse: it costs nothing
+	for _, path := range []string{dir, os.DevNull, big} {
+		if _, err := isomer.Open(t.Context(), path, isomer.WithMemoryLimit(1<<20)); err == nil {
+			t.Errorf("%s was opened", path)
+		}
+	}
+}
