@@ -52,8 +52,8 @@ with the most probable classes; every model gets "run", which takes its tensors.
 	flags.StringVar(&f.opt.Name, "name", "", "`NAME` of the module (default: the file's)")
 	flags.StringVar(&f.opt.Version, "version", "", "`VERSION` of the module, such as 1.4.0")
 	flags.StringVar(&f.labels, "labels", "", "`FILE` of class names, line n is class n")
-	flags.Var(&f.mean, "mean", "`R,G,B` to subtract from a picture's scaled channels, or one value (default: ImageNet's, grey 0)")
-	flags.Var(&f.std, "std", "`R,G,B` to divide them by then, or one value (default: ImageNet's, grey 1)")
+	flags.Var(&f.mean, "mean", "`R,G,B` to subtract from a picture's scaled channels, or one value (default: ImageNet's; 0 for grey, or with --std alone)")
+	flags.Var(&f.std, "std", "`R,G,B` to divide them by then, or one value (default: ImageNet's; 1 for grey, or with --mean alone)")
 	flags.Float64Var(&f.opt.Scale, "scale", 0, "`FACTOR` for a picture's bytes, first of all (default 1/255)")
 	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape `FIT`: cover, contain or stretch (default cover)")
 	flags.IntVar(&f.opt.Top, "top", 0, "answer with the `N` most probable classes (default 5)")
@@ -86,14 +86,30 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	if err := writeFile(output, m.Bytes); err != nil {
 		return err
 	}
-	if m.Stats.Assumed {
-		fmt.Fprintln(std.err, "note: pictures are normalised with ImageNet's mean and std; give the model's own with --mean and --std")
+	for _, n := range f.notes(m.Stats) {
+		fmt.Fprintln(std.err, "note:", n)
 	}
 	r := newBuildResult(output, m, took)
 	if f.asJSON {
 		return writeJSON(std.out, r)
 	}
 	return r.print(std.out)
+}
+
+// notes are what the module does that its maker may not have meant.
+func (f *buildFlags) notes(s compiler.Stats) []string {
+	var notes []string
+	if s.Assumed {
+		notes = append(notes, "pictures are normalised with ImageNet's mean and std; give the model's own with --mean and --std")
+	}
+	if s.Image != nil {
+		// The largest byte after scaling. A mean beyond it makes every picture a dark one.
+		white := 255 * s.Image.Scale
+		if beyond := slices.Max(append([]float64{0}, s.Image.Mean...)); beyond > white {
+			notes = append(notes, fmt.Sprintf("a mean of %g is beyond what pictures have after scaling, 0 to %g; for a mean and std of bytes give --scale 1", beyond, white))
+		}
+	}
+	return notes
 }
 
 // numbers is a flag of numbers with commas between them.
@@ -191,7 +207,13 @@ func (f *buildFlags) failed(std streams, model string, err error) error {
 				return err
 			}
 		}
-		return &unsupported{model: model, cause: u}
+		shown := &unsupported{model: model, cause: u}
+		for _, n := range u.Nodes {
+			if strings.HasSuffix(n.Op, "quantizeLinear") || strings.HasSuffix(n.Op, "QuantizeLinear") {
+				return hint(shown, "give the model in f32, as it was before it was quantised")
+			}
+		}
+		return shown
 	}
 	if !strings.Contains(err.Error(), model) {
 		err = fmt.Errorf("%s: %w", model, err)

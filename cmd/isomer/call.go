@@ -19,6 +19,7 @@ type callFlags struct {
 	json, image, input, args string
 	size, output             string
 	timeout                  time.Duration
+	memory                   int
 }
 
 func callCommand(std streams) *cobra.Command {
@@ -52,7 +53,21 @@ their outputs with --output.`,
 	flags.StringVar(&f.size, "size", "", "`WxH` in pixels, when the picture is raw RGB")
 	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10s (default: never)")
+	memoryFlag(c, &f.memory)
 	return c
+}
+
+// memoryFlag bounds the memory of an instance, in MiB.
+func memoryFlag(c *cobra.Command, mib *int) {
+	c.Flags().IntVar(mib, "memory", 256, "let the module have this many `MIB` of memory, up to 4096")
+}
+
+// memoryLimit is the option of that flag. Beyond 4 GiB there is no WebAssembly memory.
+func memoryLimit(c *cobra.Command, mib int) (isomer.Option, error) {
+	if mib < 1 || mib > 4096 {
+		return nil, usage(c, "--memory %d: want 1 to 4096 MiB", mib)
+	}
+	return isomer.WithMemoryLimit(int64(mib) << 20), nil
 }
 
 // oneOf refuses more than one of these flags.
@@ -65,7 +80,11 @@ func oneOf(c *cobra.Command, names ...string) error {
 }
 
 func (f *callFlags) call(c *cobra.Command, std streams, file, function string) error {
-	opts := []isomer.Option{isomer.WithWatch(false), isomer.WithOutput(std.err)}
+	memory, err := memoryLimit(c, f.memory)
+	if err != nil {
+		return err
+	}
+	opts := []isomer.Option{isomer.WithWatch(false), isomer.WithOutput(std.err), memory}
 	if f.timeout != 0 {
 		opts = append(opts, isomer.WithDeadline(f.timeout))
 	}

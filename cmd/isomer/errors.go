@@ -58,7 +58,7 @@ var hints = []struct {
 	{is(compiler.ErrMalformed), "the file is damaged or cut off: copy or export it again"},
 	{is(compiler.ErrModel), "export the model again; the checker of the onnx package says more about it"},
 	{is(compiler.ErrUnbound), "give each symbolic dimension an extent, such as --dim batch=1"},
-	{is(compiler.ErrUnsupported), "a model without these compiles; --json lists each node"},
+	{is(compiler.ErrUnsupported), "docs/operators.md lists what compiles; --json lists each node"},
 	{is(compiler.ErrOptions), `run "isomer build --help" to see the options`},
 
 	// Before the general ones: these carry a cause of their own.
@@ -67,6 +67,7 @@ var hints = []struct {
 	{is(wasm.ErrFormat), "a module is a core WebAssembly binary, as isomer build, Rust, C or TinyGo make"},
 	{as[*isomer.AppError], "this is the module's own answer to the input"},
 	{limited(engine.Deadline), "give it more time with --timeout"},
+	{hungry, "let it have more with --memory MIB"},
 	{as[*isomer.LimitError], "the module asked for more than its host allows"},
 	{as[*isomer.TrapError], "the module broke down on this input; other input may do"},
 	{is(isomer.ErrNoFunction), `run "isomer inspect FILE" to see the functions with their inputs`},
@@ -84,6 +85,12 @@ func limited(by engine.Limit) func(error) bool {
 		l, ok := errors.AsType[*isomer.LimitError](err)
 		return ok && l.Limit == by
 	}
+}
+
+// hungry also finds the limit in a refusal, where the bridge's own LimitError is not around it.
+func hungry(err error) bool {
+	l, ok := errors.AsType[*engine.LimitError](err)
+	return ok && l.Limit == engine.MemorySz
 }
 
 func is(target error) func(error) bool {

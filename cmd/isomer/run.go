@@ -23,6 +23,7 @@ const maxLine = 64 << 20
 func runCommand(std streams) *cobra.Command {
 	var watch, asJSON bool
 	var timeout time.Duration
+	var mib int
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -45,7 +46,11 @@ fails its golden cases is refused, and the module that serves stays. Events go t
   isomer run digits.wasm --watch --json`,
 		Args: operands("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			opts := []isomer.Option{isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
+			memory, err := memoryLimit(c, mib)
+			if err != nil {
+				return err
+			}
+			opts := []isomer.Option{memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
@@ -59,6 +64,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 	c.Flags().BoolVar(&watch, "watch", false, "replace the module when its file changes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
+	memoryFlag(c, &mib)
 	return c
 }
 
