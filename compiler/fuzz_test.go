@@ -118,6 +118,10 @@ func soundNets() map[string]net {
 		"upconv":    newNet(1, 2, 3, 3).weights("w", 2, 3, 2, 2).op("ConvTranspose x w > y", ints("strides", 2, 2), ints("output_padding", 1, 0)),
 		"norms":     newNet(2, 4, 5).weights("w", 5).op("LayerNormalization x w > l").op("LRN l > n", integer("size", 3)).op("LogSoftmax n > y"),
 		"shapes":    newNet(2, 3, 4).op("Shape x > s").list("z", 0).op("Gather s z > n").list("m", -1).op("Concat n m > t", integer("axis", 0)).op("Reshape x t > y"),
+		"curves":    newNet(2, 3, 4).op("Mish x > a").op("Gelu a > b").op("Selu b > c").op("Softplus c > d").weights("k", 4).op("PRelu d k > e").op("Mean e x > y"),
+		"blocks":    newNet(1, 8, 2, 4).op("DepthToSpace x > a", integer("blocksize", 2)).op("SpaceToDepth a > b", integer("blocksize", 2)).op("InstanceNormalization b s s > y").weights("s", 8),
+		"copies":    newNet(2, 3).list("r", 2, 1).op("Tile x r > a").list("t", 2, 4, 3).op("Expand a t > b").list("p", 0, 1, 2, 1, 0, 0).op("Pad b p > y", text("mode", "reflect")),
+		"sums":      newNet(2, 3, 4).op("ReduceL2 x > a", ints("axes", 1)).op("ReduceLogSum x > b", ints("axes", -1)).op("Mul a b > c").op("ReduceMin c > d", ints("axes", 0)).op("Clip d > y"),
 		"attention": newNet(2, 3, 4).op("Transpose x > t", ints("perm", 0, 2, 1)).op("MatMul x t > s").op("Softmax s > p").op("MatMul p x > y"),
 	}
 }

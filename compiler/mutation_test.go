@@ -41,7 +41,7 @@ func mutate(m *onnx.Model, r *rand.Rand) {
 			a.Ints[r.IntN(len(a.Ints))] = some()
 		}
 		if a.Type == onnx.AttrString {
-			a.S = []byte([]string{"SAME_UPPER", "SAME_LOWER", "VALID", "linear", "nearest", "half_pixel", "asymmetric"}[r.IntN(7)])
+			a.S = []byte([]string{"SAME_UPPER", "SAME_LOWER", "VALID", "linear", "nearest", "half_pixel", "asymmetric", "edge", "wrap", "reflect", "constant", "CRD"}[r.IntN(12)])
 		}
 	case 3:
 		name := []string{"strides", "dilations", "pads", "kernel_shape", "axes", "perm", "output_padding"}[r.IntN(7)]
