@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,9 +15,13 @@ import (
 	"github.com/isomer-iot/isomer/engine/enginetest"
 )
 
+// onEngine chooses the engine under test where it is not the default: a build with the tag wasmtime runs
+// the suite on that.
+var onEngine []isomer.Option
+
 func openBytes(t testing.TB, bin []byte, opts ...isomer.Option) *isomer.Module {
 	t.Helper()
-	m, err := isomer.New(context.Background(), bin, opts...)
+	m, err := isomer.New(context.Background(), bin, slices.Concat(onEngine, opts)...)
 	if err != nil {
 		t.Fatal(err)
 	}

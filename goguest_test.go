@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/isomer-iot/isomer"
@@ -22,7 +23,7 @@ func TestGoGuest(t *testing.T) {
 	}
 	var stdout bytes.Buffer
 	events := newRecorder()
-	m, err := isomer.Open(t.Context(), path, isomer.WithOutput(&stdout), events.option())
+	m, err := isomer.Open(t.Context(), path, slices.Concat(onEngine, []isomer.Option{isomer.WithOutput(&stdout), events.option()})...)
 	must(t, err)
 	defer m.Close()
 	type size struct{ W, H float64 }
