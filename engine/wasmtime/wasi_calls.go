@@ -10,9 +10,9 @@ import (
 // wasiImports are the functions of wasi_snapshot_preview1 by name: all of them are there, because
 // language runtimes import more than they use, and those about files find none.
 var wasiImports = map[string]wasiImport{
-	"args_get":          {"ii", nothing},
+	"args_get":          {"ii", noString},
 	"args_sizes_get":    {"ii", noStrings},
-	"environ_get":       {"ii", nothing},
+	"environ_get":       {"ii", noString},
 	"environ_sizes_get": {"ii", noStrings},
 	"clock_res_get":     {"ii", clockRes},
 	"clock_time_get":    {"iIi", clockTime},
@@ -22,26 +22,26 @@ var wasiImports = map[string]wasiImport{
 	"proc_exit":         {"i", nil},
 	"proc_raise":        {"i", unsupported},
 
-	"fd_advise":             {"iIIi", stdio(success)},
-	"fd_allocate":           {"iII", stdio(success)},
+	"fd_advise":             {"iIIi", advise},
+	"fd_allocate":           {"iII", stdio(nosys)},
 	"fd_close":              {"i", fdClose},
 	"fd_datasync":           {"i", stdio(success)},
 	"fd_fdstat_get":         {"ii", fdstat},
-	"fd_fdstat_set_flags":   {"ii", stdio(success)},
+	"fd_fdstat_set_flags":   {"ii", setFlags},
 	"fd_fdstat_set_rights":  {"iII", unsupported},
 	"fd_filestat_get":       {"ii", filestat},
-	"fd_filestat_set_size":  {"iI", stdio(success)},
-	"fd_filestat_set_times": {"iIIi", stdio(success)},
-	"fd_pread":              {"iiiIi", stdio(success)},
-	"fd_prestat_dir_name":   {"iii", noFile},
-	"fd_prestat_get":        {"ii", noFile},
-	"fd_pwrite":             {"iiiIi", stdio(success)},
+	"fd_filestat_set_size":  {"iI", stdio(nosys)},
+	"fd_filestat_set_times": {"iIIi", stdio(nosys)},
+	"fd_pread":              {"iiiIi", positioned},
+	"fd_prestat_dir_name":   {"iii", noDirName},
+	"fd_prestat_get":        {"ii", noDir},
+	"fd_pwrite":             {"iiiIi", positioned},
 	"fd_read":               {"iiii", fdRead},
-	"fd_readdir":            {"iiiIi", stdio(notdir)},
-	"fd_renumber":           {"ii", stdio(notsup)},
-	"fd_seek":               {"iIii", stdio(success)},
+	"fd_readdir":            {"iiiIi", noFile},
+	"fd_renumber":           {"ii", renumber},
+	"fd_seek":               {"iIii", stdio(nosys)},
 	"fd_sync":               {"i", stdio(success)},
-	"fd_tell":               {"ii", stdio(success)},
+	"fd_tell":               {"ii", stdio(nosys)},
 	"fd_write":              {"iiii", fdWrite},
 
 	"path_create_directory":   {"iii", stdio(notdir)},
@@ -75,6 +75,14 @@ func stdio(errno uint32) wasiCall {
 		}
 		return errno
 	}
+}
+
+// noString copies the strings of an empty list.
+func noString(_ *wasi, mem []byte, a []uint64) uint32 {
+	if span(mem, a[0], 0) == nil || span(mem, a[1], 0) == nil {
+		return fault
+	}
+	return success
 }
 
 func noStrings(_ *wasi, mem []byte, a []uint64) uint32 {
@@ -132,6 +140,85 @@ func fdClose(w *wasi, _ []byte, a []uint64) uint32 {
 	return success
 }
 
+// advices is how many kinds of advice there are; none of them changes anything.
+const advices = 6
+
+func advise(w *wasi, _ []byte, a []uint64) uint32 {
+	if !w.open(a[0]) {
+		return badf
+	}
+	if byte(a[3]) >= advices {
+		return inval
+	}
+	return success
+}
+
+// Flags of a file descriptor.
+const (
+	flagNonblock = 1 << 2
+	flagsSync    = 1<<1 | 1<<3 | 1<<4
+)
+
+func setFlags(w *wasi, _ []byte, a []uint64) uint32 {
+	switch {
+	case a[1]&flagsSync != 0:
+		return inval
+	case !w.open(a[0]):
+		return badf
+	case a[1]&flagNonblock != 0:
+		return nosys
+	}
+	return success
+}
+
+// noDir describes standard input and output as directories without a name.
+func noDir(w *wasi, mem []byte, a []uint64) uint32 {
+	if !w.open(a[0]) {
+		return badf
+	}
+	return put64(mem, a[1], 0)
+}
+
+func noDirName(w *wasi, mem []byte, a []uint64) uint32 {
+	switch {
+	case !w.open(a[0]):
+		return badf
+	case a[2] > 0:
+		return nameTooLong
+	case span(mem, a[1], 0) == nil:
+		return fault
+	}
+	return success
+}
+
+func renumber(w *wasi, _ []byte, a []uint64) uint32 {
+	if !w.open(a[0]) || int32(a[1]) < 0 {
+		return badf
+	}
+	return notsup
+}
+
+// positioned reads or writes at a position, which standard input and output have none of.
+func positioned(w *wasi, mem []byte, a []uint64) uint32 {
+	if !w.open(a[0]) {
+		return badf
+	}
+	vectors := span(mem, a[1], 8*a[2])
+	if vectors == nil {
+		return fault
+	}
+	for ; len(vectors) > 0; vectors = vectors[8:] {
+		n := binary.LittleEndian.Uint32(vectors[4:])
+		if span(mem, uint64(binary.LittleEndian.Uint32(vectors)), uint64(n)) == nil {
+			return fault
+		}
+		if n > 0 {
+			return badf
+		}
+	}
+	return put32(mem, a[4], 0)
+}
+
 // What standard input and output say of themselves: a device, and all rights that files have.
 const (
 	blockDevice = 1
@@ -168,8 +255,25 @@ func filestat(w *wasi, mem []byte, a []uint64) uint32 {
 
 // fdRead finds standard input at its end.
 func fdRead(w *wasi, mem []byte, a []uint64) uint32 {
-	if !w.open(a[0]) || a[0] != 0 {
+	if !w.open(a[0]) {
 		return badf
+	}
+	vectors := span(mem, a[1], 8*a[2])
+	if vectors == nil {
+		return fault
+	}
+	for ; len(vectors) > 0; vectors = vectors[8:] {
+		n := binary.LittleEndian.Uint32(vectors[4:])
+		if n == 0 {
+			continue
+		}
+		if span(mem, uint64(binary.LittleEndian.Uint32(vectors)), uint64(n)) == nil {
+			return fault
+		}
+		if a[0] != 0 {
+			return badf
+		}
+		break
 	}
 	return put32(mem, a[3], 0)
 }
