@@ -141,9 +141,9 @@ func (l *lowerer) matmul(op ir.MatMul, n *ir.Node, in []plan.Layout, out plan.La
 		k.BRow, k.BPanel = t.NV*16, depth*t.NV*16
 	}
 	bias := l.plan.Consts.Padded(n.In[2].Const.F, t.PanelCols())
-	as, bs := ir.BroadcastStrides(a[:ra-2], lead), ir.BroadcastStrides(b[:rb-2], lead)
-	if lead == nil {
-		as, bs = nil, nil
+	var as, bs []int
+	if lead != nil {
+		as, bs = ir.BroadcastStrides(a[:ra-2], lead), ir.BroadcastStrides(b[:rb-2], lead)
 	}
 	for i := range lead.Elems() {
 		ai, bi := 0, 0

@@ -108,13 +108,12 @@ func Broadcast(a, b Shape) (Shape, error) {
 }
 
 // BroadcastStrides returns, for each axis of to, the distance in elements between neighbours of a
-// dense tensor of shape s that is broadcast to it; 0 where s is repeated. Axes of s before those of
-// to are left out.
+// dense tensor of shape s that is broadcast to it; 0 where s is repeated.
 func BroadcastStrides(s, to Shape) []int {
 	st := make([]int, len(to))
 	for i, d := range s.Strides() {
-		if at := len(to) - len(s) + i; at >= 0 && s[i] != 1 {
-			st[at] = d
+		if s[i] != 1 {
+			st[len(to)-len(s)+i] = d
 		}
 	}
 	return st

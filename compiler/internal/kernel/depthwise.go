@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/isomer-iot/isomer/wasm"
 )
@@ -112,20 +114,13 @@ func (e *depthwise) pixels(p []wasm.Local, t, n int) {
 		for kx := e.KW - 1; kx >= 0; kx-- {
 			c.Get(e.wp).Load(wasm.V128Load, uint32((ky*e.KW+kx)*vec)).Set(e.w[kx])
 		}
-		for col := (t-1)*e.SW + (e.KW-1)*e.DW; col >= 0; col-- {
-			loaded := false
-			for i := range t {
-				at := col - i*e.SW
-				if at < 0 || at%e.DW != 0 || at/e.DW >= e.KW {
-					continue
-				}
-				if !loaded {
-					c.Get(p[0]).Load(wasm.V128Load, uint32(ky*e.DH*e.AY+col*e.AX)).Set(e.v)
-					loaded = true
-				}
-				c.Get(e.acc[i], e.v, e.w[at/e.DW]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(e.acc[i])
+		e.columns(t, func(col int, taps []tap) {
+			c.Get(p[0]).Load(wasm.V128Load, uint32(ky*e.DH*e.AY+col*e.AX)).Set(e.v)
+			for _, tap := range taps {
+				acc := e.acc[tap.pixel]
+				c.Get(acc, e.v, e.w[tap.kx]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
 			}
-		}
+		})
 	}
 	for i := range t {
 		if e.Residual {
@@ -133,5 +128,25 @@ func (e *depthwise) pixels(p []wasm.Local, t, n int) {
 		}
 		e.fn.apply(e.Act, e.acc[i])
 		store(c, p[1], e.acc[i], i*e.CX, n)
+	}
+}
+
+// tap says that an output pixel takes an input column through kernel column kx.
+type tap struct{ pixel, kx int }
+
+// columns runs body for each input column that t output pixels touch, the last one first, with what
+// it counts for: a column is loaded once.
+func (e *depthwise) columns(t int, body func(col int, taps []tap)) {
+	touched := map[int][]tap{}
+	for i := range t {
+		for kx := range e.KW {
+			col := i*e.SW + kx*e.DW
+			touched[col] = append(touched[col], tap{i, kx})
+		}
+	}
+	cols := slices.Sorted(maps.Keys(touched))
+	slices.Reverse(cols)
+	for _, col := range cols {
+		body(col, touched[col])
 	}
 }
