@@ -48,7 +48,7 @@ var layers = []rule{
 	{pkg: "compiler/internal/emit", own: []string{"abi", "wasm", "compiler/internal/ir", "compiler/internal/plan", "compiler/internal/kernel"}},
 	{pkg: "compiler", own: []string{"abi", "wasm", "compiler/internal/..."}},
 
-	{pkg: "guest/..."},
+	{pkg: "guest/...", own: []string{"guest/..."}},
 
 	{pkg: "fleet", own: []string{"abi"}},
 	{pkg: "fleet/trust", own: []string{"fleet"}, deps: anything},
