@@ -54,7 +54,7 @@ func ReadFile(path string) (*Model, error) {
 		data, ok := files[t.External.Location]
 		if !ok {
 			if data, err = readBeside(root, t.External.Location); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, t.fail("weights file: %v", err))
+				return nil, fmt.Errorf("%s: %w", path, t.fail("weights file: %w", err))
 			}
 			files[t.External.Location] = data
 		}

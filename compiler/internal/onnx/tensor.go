@@ -38,7 +38,7 @@ type External struct {
 }
 
 func (t *Tensor) fail(format string, args ...any) error {
-	return fmt.Errorf("%w: tensor %q (%v %v): %s", ErrData, t.Name, t.DType, t.Dims, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: tensor %q (%v %v): %w", ErrData, t.Name, t.DType, t.Dims, fmt.Errorf(format, args...))
 }
 
 // Len is the number of elements that Dims give.
