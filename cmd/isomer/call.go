@@ -20,6 +20,7 @@ type callFlags struct {
 	size, output             string
 	timeout                  time.Duration
 	memory                   int
+	engine                   string
 }
 
 func callCommand(std streams) *cobra.Command {
@@ -54,6 +55,7 @@ their outputs with --output.`,
 	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10s (default: never)")
 	memoryFlag(c, &f.memory)
+	engineFlag(c, &f.engine)
 	return c
 }
 
@@ -84,7 +86,12 @@ func (f *callFlags) call(c *cobra.Command, std streams, file, function string) e
 	if err != nil {
 		return err
 	}
-	opts := []isomer.Option{isomer.WithWatch(false), isomer.WithOutput(std.err), memory}
+	e, err := openEngine(c, f.engine)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	opts := []isomer.Option{isomer.WithEngine(e), isomer.WithWatch(false), isomer.WithOutput(std.err), memory}
 	if f.timeout != 0 {
 		opts = append(opts, isomer.WithDeadline(f.timeout))
 	}

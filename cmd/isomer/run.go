@@ -24,6 +24,7 @@ func runCommand(std streams) *cobra.Command {
 	var watch, asJSON bool
 	var timeout time.Duration
 	var mib int
+	var engineName string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -50,7 +51,12 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 			if err != nil {
 				return err
 			}
-			opts := []isomer.Option{memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
+			e, err := openEngine(c, engineName)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
@@ -65,6 +71,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
 	memoryFlag(c, &mib)
+	engineFlag(c, &engineName)
 	return c
 }
 

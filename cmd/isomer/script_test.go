@@ -35,6 +35,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("MODELS", models)
 			return err
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "wasmtime" {
+				return newWasmtime != nil, nil
+			}
+			return false, fmt.Errorf("no condition %q", name)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kit":      kitCmd,
 			"manifest": manifestCmd,

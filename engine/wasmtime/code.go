@@ -15,6 +15,7 @@ import (
 
 // code is a compiled module. wasmtime counts references, so an instance outlives its code.
 type code struct {
+	host   *host
 	engine *wasmtime.Engine
 	module *wasmtime.Module
 	linker *wasmtime.Linker

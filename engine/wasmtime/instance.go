@@ -47,6 +47,7 @@ const (
 )
 
 func newInstance(c *code, w *wasi) *instance {
+	c.host.count(1, false)
 	i := &instance{code: c, wasi: w, funcs: map[string]*function{}}
 	i.store = wasmtime.NewStoreWithData(c.engine, i)
 	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, maxTable, 1, -1, 1)
@@ -96,6 +97,7 @@ func (i *instance) free() {
 		C.free(unsafe.Pointer(f.values))
 	}
 	C.free(unsafe.Pointer(i.c))
+	i.code.host.count(-1, false)
 }
 
 // guard runs guest code such that the end of ctx stops it.

@@ -37,20 +37,30 @@ type host struct {
 	mu            sync.Mutex
 	plain, epochs *wasmtime.Engine
 	closed        bool
+	instances     int // whose interrupts need the engine, also after Close
 }
 
 func (h *host) Name() string { return "wasmtime" }
 
 func (h *host) Close() error {
+	h.count(0, true)
+	return nil
+}
+
+// count adds instances, and frees the engines when they are closed and nobody needs them any more.
+func (h *host) count(instances int, closing bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closed = true
+	h.instances += instances
+	h.closed = h.closed || closing
+	if !h.closed || h.instances > 0 {
+		return
+	}
 	for _, e := range []*wasmtime.Engine{h.plain, h.epochs} {
 		if e != nil {
 			e.Close() // closing twice is no error
 		}
 	}
-	return nil
 }
 
 func (h *host) engine(interruptible bool) (*wasmtime.Engine, error) {
@@ -109,7 +119,7 @@ func (h *host) Compile(_ context.Context, bin []byte, cfg engine.CompileConfig) 
 	if err != nil {
 		return nil, &engine.CompileError{Engine: h.Name(), Cause: plain(err)}
 	}
-	c := &code{engine: e, module: m, cfg: cfg, needs: needs}
+	c := &code{host: h, engine: e, module: m, cfg: cfg, needs: needs}
 	c.readExports()
 	if err := c.makeLinker(); err != nil {
 		_ = c.Close()
