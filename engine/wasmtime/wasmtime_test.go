@@ -188,3 +188,28 @@ func TestForeignTypesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// An engine that is closed too early goes when its last instance does.
+func TestEngineClosedBeforeItsInstance(t *testing.T) {
+	e := open(t)
+	c, err := e.Compile(t.Context(), enginetest.Guest{}.Build(), engine.CompileConfig{Interruptible: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := c.Instantiate(t.Context(), engine.InstanceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	_ = e.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	var limit *engine.LimitError
+	if err := i.Func("loop").Call(ctx, []uint64{0, 0}); !errors.As(err, &limit) {
+		t.Errorf("err = %v", err)
+	}
+	_ = i.Close()
+	if _, err := e.Compile(t.Context(), enginetest.Guest{}.Build(), engine.CompileConfig{}); err == nil {
+		t.Error("a closed engine compiles")
+	}
+}
