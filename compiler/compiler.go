@@ -14,6 +14,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/isomer-iot/isomer/abi"
@@ -139,6 +140,9 @@ func (o Options) progress(stage string) {
 }
 
 func compile(m *onnx.Model, opt Options) (*Module, error) {
+	if strconv.IntSize < 64 {
+		return nil, fmt.Errorf("%w: compiling on a 32-bit system; compile on another and copy the module, it is the same everywhere", ErrUnsupported)
+	}
 	if err := opt.check(); err != nil {
 		return nil, err
 	}

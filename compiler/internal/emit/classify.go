@@ -30,6 +30,7 @@ func (w *writer) classifier() {
 	report := rep.emit(text)
 
 	base, heap := w.heapGlobals()
+	spoiled := w.module.AddGlobal(wasm.I32, true, wasm.ConstI32(0))
 	// answer runs the network over the picture in four locals and leaves the length of the result.
 	answer := func(c *wasm.Code, width, height, ptr, n wasm.Local) {
 		// The row goes beyond the picture, wherever the host put it, and never below the heap.
@@ -50,6 +51,7 @@ func (w *writer) classifier() {
 			length()
 			c.Store(wasm.I32Store, 8)
 		}
+		trapIf(c, spoiled)
 		sized(c, width, height, n)
 		c.IfElse(func() {
 			result(abi.TagOK, int32(text), func() { answer(c, width, height, ptr, n) })
@@ -70,7 +72,8 @@ func (w *writer) classifier() {
 		c.Get(ptr).GlobalGet(base).Op(wasm.I32LtU)
 		c.Get(n).I32(int32(room)).Get(n).I32(int32(room)).Op(wasm.I32GtU).Select().Op(wasm.I64ExtendI32U)
 		c.Get(ptr).Op(wasm.I64ExtendI32U, wasm.I64Add).I64(int64(input)).Op(wasm.I64GtU, wasm.I32And)
-		c.If(func() { c.Unreachable() })
+		c.If(func() { c.I32(1).GlobalSet(spoiled).Unreachable() })
+		trapIf(c, spoiled)
 		sized(c, width, height, n)
 		c.IfElse(func() {
 			answer(c, width, height, ptr, n)
@@ -79,10 +82,13 @@ func (w *writer) classifier() {
 			c.I32(int32(badJSON.n)).Set(length).I32(int32(badJSON.at)).Set(from)
 		})
 		w.grow(c, ptr, length)
-		c.Get(ptr, from, length).MemoryCopy().Get(length)
+		c.Get(ptr, from, length).MemoryCopy().GlobalGet(base).GlobalSet(heap).Get(length)
 	})
 	w.module.Export(ExportPredict, wasm.KindFunc, predict)
 }
+
+// trapIf ends the call if the global is set.
+func trapIf(c *wasm.Code, global uint32) { c.GlobalGet(global).If(func() { c.Unreachable() }) }
 
 func (w *writer) addFunc(name string, params, results int, body func(c *wasm.Code)) uint32 {
 	c := wasm.NewCode(i32s(params)...)

@@ -80,6 +80,15 @@ func oneRow(k kernel.Gemm) kernel.Gemm {
 	return k
 }
 
+// single is step, or 1 where there is only one to take: a step that nobody takes may be of any size,
+// also beyond what an address holds.
+func single(count, step int) int {
+	if count == 1 {
+		return 1
+	}
+	return step
+}
+
 // geom is a convolution with two spatial axes, in the names of kernels.
 type geom struct {
 	kh, kw, sh, sw, dh, dw, top, left int
@@ -93,6 +102,8 @@ func geometry(op ir.Conv, w ir.Shape, x, y plan.Layout) geom {
 	g.sh, g.sw = planar2(op.Strides, 1)
 	g.dh, g.dw = planar2(op.Dilations, 1)
 	g.top, g.left = planar2(op.Pads[:n], 0)
+	g.sh, g.sw = single(y.Shape[1], g.sh), single(y.Shape[2], g.sw)
+	g.dh, g.dw = single(g.kh, g.dh), single(g.kw, g.dw)
 	return g
 }
 

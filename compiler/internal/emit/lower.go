@@ -390,6 +390,8 @@ func (l *lowerer) pool(op ir.Pool, in, out plan.Layout) {
 	k.KH, k.KW = planar2(op.Kernel, 1)
 	k.SH, k.SW = planar2(op.Strides, 1)
 	k.DH, k.DW = planar2(op.Dilations, 1)
+	k.SH, k.SW = single(k.OH, k.SH), single(k.OW, k.SW)
+	k.DH, k.DW = single(k.KH, k.DH), single(k.KW, k.DW)
 	n := len(op.Pads) / 2
 	k.PadTop, k.PadLeft = planar2(op.Pads[:n], 0)
 	k.PadBottom, k.PadRight = planar2(op.Pads[n:], 0)

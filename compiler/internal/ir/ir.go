@@ -62,6 +62,21 @@ func (s Shape) Elems() int {
 	return n
 }
 
+// MaxElems bounds one tensor: 4 GiB of f32 is all that a 32-bit memory holds.
+const MaxElems = 1 << 30
+
+// Check refuses a negative extent, and more elements than MaxElems without counting beyond it.
+func (s Shape) Check() error {
+	n := 1
+	for _, d := range s {
+		if d < 0 || d > 0 && n > MaxElems/d {
+			return fmt.Errorf("a tensor of shape %v is more than a 32-bit memory holds", s)
+		}
+		n *= d
+	}
+	return nil
+}
+
 // Strides are the distances in elements between neighbours along each axis of a dense tensor.
 func (s Shape) Strides() []int {
 	st := make([]int, len(s))
@@ -213,6 +228,9 @@ func (g *Graph) Verify() error {
 			errs = append(errs, fmt.Errorf("%s: %d outputs, the operator has %d", where, len(n.Out), len(out)))
 		default:
 			for j, t := range out {
+				if err := t.Shape.Check(); err != nil {
+					errs = append(errs, fmt.Errorf("%s: output %d: %w", where, j, err))
+				}
 				if !t.Equal(n.Out[j].Type) {
 					errs = append(errs, fmt.Errorf("%s: output %d is %v, the operator gives %v", where, j, n.Out[j].Type, t))
 				}
@@ -311,10 +329,13 @@ func arity(in []Type, min, max int) error {
 	return nil
 }
 
+// ErrDType marks an operator that does not compute on the element type of its input.
+var ErrDType = errors.New("no kernel for this element type")
+
 func wantFloat(in []Type) error {
 	for i, t := range in {
 		if t.DType != F32 {
-			return fmt.Errorf("input %d is %v, wants f32", i, t)
+			return fmt.Errorf("%w: input %d is %v, wants f32", ErrDType, i, t)
 		}
 	}
 	return nil

@@ -20,11 +20,12 @@ func (c *context) negative(x *ir.Value) *ir.Value {
 }
 
 // prelu is max(x, 0) + slope·min(x, 0) (version 16). The slope broadcasts to x; a vector that does not
-// is one slope for each channel, as versions before 7 have it.
+// is one slope for each channel, as a vector always is before version 7.
 func prelu(c *context) []*ir.Value {
 	x, slope := c.input(0), c.input(1)
 	xs, ss := x.Type.Shape, slope.Type.Shape
-	if _, err := ir.Broadcast(xs, ss); err != nil && len(xs) > 2 && len(ss) == 1 && ss[0] == xs[1] {
+	_, err := ir.Broadcast(xs, ss)
+	if (err != nil || c.opset < 7) && len(xs) > 2 && len(ss) == 1 && ss[0] == xs[1] {
 		slope = c.reshape(slope, slices.Concat([]int{ss[0]}, slices.Repeat([]int{1}, len(xs)-2))...)
 	}
 	return []*ir.Value{c.binary("add", c.positive(x), c.binary("mul", c.negative(x), slope))}
@@ -94,23 +95,35 @@ func pow(c *context) []*ir.Value {
 	return []*ir.Value{c.power(x, e)}
 }
 
+// power is x^e: whole exponents by squaring, exact for every sign of x, others through the logarithm.
 func (c *context) power(x *ir.Value, e float32) *ir.Value {
-	n := int(e)
+	const whole = 1 << 24 // beyond it f32 counts in steps of two and more
 	switch {
+	case c.err != nil:
+		return x
+	case e == 0:
+		return c.add(ir.Expand{Shape: x.Type.Shape}, c.number(1))
 	case e == 0.5:
 		return c.unary("sqrt", x)
-	case float32(n) != e || n > 16 || n < -16:
+	case e > whole || e < -whole || e != float32(math.Trunc(float64(e))):
 		return c.unary("exp", c.binary("mul", c.unary("log", x), c.number(e)))
-	case n < 0:
+	case e < 0:
 		return c.binary("div", c.number(1), c.power(x, -e))
-	case n == 0:
-		return c.binary("add", c.binary("mul", x, c.number(0)), c.number(1))
 	}
-	y := x
-	for range n - 1 {
-		y = c.binary("mul", y, x)
+	var y *ir.Value
+	for n := int(e); ; {
+		if n%2 == 1 {
+			if y == nil {
+				y = x
+			} else {
+				y = c.binary("mul", y, x)
+			}
+		}
+		if n /= 2; n == 0 {
+			return y
+		}
+		x = c.binary("mul", x, x)
 	}
-	return y
 }
 
 // logSoftmax converts LogSoftmax: x - max - log Σ exp(x - max), over one axis from version 13 on and
@@ -141,5 +154,6 @@ func mean(c *context) []*ir.Value {
 func thresholdedRelu(c *context) []*ir.Value {
 	x := c.input(0)
 	d := c.unary("sign", c.binary("sub", x, c.number(c.attrFloat("alpha", 1))))
-	return []*ir.Value{c.binary("mul", x, c.positive(d))}
+	finite := c.add(ir.Unary{Fn: "clip", P: [2]float32{-math.MaxFloat32, float32(math.Inf(1))}}, x) // -Inf·0 is no 0
+	return []*ir.Value{c.binary("mul", finite, c.positive(d))}
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -178,11 +179,13 @@ func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value {
 	}
 	n, err := ir.NewNode(c.name, op, in...)
 	if err != nil {
-		c.err = err
+		if c.err = err; errors.Is(err, ir.ErrDType) {
+			c.err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
 		return &ir.Value{Type: ir.Of(ir.F32)}
 	}
 	v := n.Out[0]
-	if c.err = checkSize(v.Type.Shape); c.err != nil {
+	if c.err = v.Type.Shape.Check(); c.err != nil {
 		return v
 	}
 	if c.fold(n) || c.err != nil {

@@ -93,10 +93,29 @@ func binary(fn string) converter {
 	return func(c *context) []*ir.Value {
 		x := c.input(0)
 		for i := 1; i < len(c.in); i++ {
-			x = c.add(ir.Binary{Fn: fn}, x, c.input(i))
+			x = c.add(ir.Binary{Fn: fn}, x, c.legacy(x, c.input(i)))
 		}
 		return []*ir.Value{x}
 	}
+}
+
+// legacy gives the second operand of an operator before version 7 the shape that it broadcasts from:
+// only if the attribute broadcast allows it, and from axis on instead of to the last one.
+func (c *context) legacy(a, b *ir.Value) *ir.Value {
+	as, bs := a.Type.Shape, b.Type.Shape
+	if c.opset >= 7 || slices.Equal(as, bs) || c.err != nil {
+		return b
+	}
+	if c.attrInt("broadcast", 0) == 0 && c.OpType != "Gemm" && c.OpType != "Sum" && c.OpType != "Min" && c.OpType != "Max" {
+		c.fail("operands %v and %v differ and broadcast is not set", as, bs)
+		return b
+	}
+	axis := c.attrInt("axis", len(as)-len(bs))
+	if axis < 0 || axis+len(bs) > len(as) {
+		c.fail("operand %v does not lie in %v from axis %d on", bs, as, axis)
+		return b
+	}
+	return c.reshape(b, slices.Concat(bs, slices.Repeat(ir.Shape{1}, len(as)-axis-len(bs)))...)
 }
 
 // gemm converts Gemm (versions 7 to 13): α·A'·B' + β·C.

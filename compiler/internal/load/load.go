@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
@@ -21,15 +22,19 @@ type Options struct {
 	Dims map[string]int
 }
 
-// maxElems bounds one tensor: 4 GiB of f32 is all that a 32-bit memory holds.
-const maxElems = 1 << 30
-
 // maxList bounds the lists of axes, pads, shapes and parts; no tensor has more axes.
 const maxList = 1024
 
 // maxInt bounds the integers of attributes and lists. Slices name the end of an axis by the largest
 // integer; nothing else comes near, and the product of two fits an int.
 const maxInt = 1 << 31
+
+// The operator set versions whose meaning of operators the converters know. From 22 on operators only
+// gained element types; before 6 their attributes were others.
+const (
+	minOpset = 6
+	maxOpset = 25
+)
 
 // ErrUnsupported marks what the compiler does not know how to compile.
 var ErrUnsupported = errors.New("unsupported")
@@ -111,6 +116,9 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		unfilled: map[string]Unsupported{},
 		budget:   freeWork,
 	}
+	if l.opset < minOpset || l.opset > maxOpset {
+		return nil, fmt.Errorf("%w: operator set version %d; %d to %d are compiled", ErrUnsupported, l.opset, minOpset, maxOpset)
+	}
 	if err := l.initializers(m.Graph); err != nil {
 		return nil, blame(err)
 	}
@@ -167,7 +175,7 @@ func Tensor(t *onnx.Tensor) (*ir.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n > maxElems {
+	if n > ir.MaxElems {
 		return nil, fmt.Errorf("%d elements are more than a 32-bit memory holds", n)
 	}
 	x := &ir.Tensor{Type: ir.Type{DType: typ, Shape: ir.Shape{}}}
@@ -211,6 +219,9 @@ func (l *loader) inputs(g *onnx.Graph) error {
 			}
 			continue // IR versions below 4 list the weights among the inputs
 		}
+		if in.Name == "" {
+			return fmt.Errorf("an input has no name")
+		}
 		if in.Kind != "tensor" || !in.HasShape {
 			return fmt.Errorf("input %q: %w: it has no tensor type with a shape", in.Name, ErrUnsupported)
 		}
@@ -230,7 +241,7 @@ func (l *loader) inputs(g *onnx.Graph) error {
 			}
 			t.Shape = append(t.Shape, n)
 		}
-		if err := checkSize(t.Shape); err != nil {
+		if err := t.Shape.Check(); err != nil {
 			return fmt.Errorf("input %q: %w", in.Name, err)
 		}
 		v := &ir.Value{Name: in.Name, Type: t}
@@ -267,17 +278,6 @@ func (l *loader) extent(in *onnx.ValueInfo, axis int, d onnx.Dim) (int, string) 
 func isBatch(name string) bool {
 	n := strings.ToLower(name)
 	return strings.Contains(n, "batch") || strings.HasPrefix(n, "unk__") || slices.Contains([]string{"", "n", "b", "bs", "none", "?"}, n)
-}
-
-func checkSize(s ir.Shape) error {
-	n := 1
-	for _, d := range s {
-		if d < 0 || d > 0 && n > maxElems/d {
-			return fmt.Errorf("a tensor of shape %v is more than a 32-bit memory holds", s)
-		}
-		n *= d
-	}
-	return nil
 }
 
 func (l *loader) node(n *onnx.Node, index int) error {
@@ -371,8 +371,31 @@ func (l *loader) outputs(g *onnx.Graph) error {
 			l.graph.Nodes = append(l.graph.Nodes, n)
 			v = n.Out[0]
 		}
+		if err := declared(o, v.Type.Shape); err != nil {
+			return err
+		}
 		v.Name = o.Name
 		l.graph.Out = append(l.graph.Out, v)
+	}
+	return nil
+}
+
+// declared refuses a computed shape that contradicts what the model says of an output.
+func declared(o *onnx.ValueInfo, s ir.Shape) error {
+	if !o.HasShape {
+		return nil
+	}
+	agrees := len(o.Shape) == len(s)
+	said := make([]string, len(o.Shape))
+	for i, d := range o.Shape {
+		said[i] = d.Param
+		if d.Known {
+			said[i] = strconv.FormatInt(d.Value, 10)
+			agrees = agrees && d.Value == int64(s[i])
+		}
+	}
+	if !agrees {
+		return fmt.Errorf("output %q is computed as %v and declared as [%s]", o.Name, s, strings.Join(said, ","))
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func expand(c *context) []*ir.Value {
 		c.err = err
 		return nil
 	}
-	if c.err = checkSize(s); c.err != nil {
+	if c.err = ir.Shape(s).Check(); c.err != nil {
 		return nil
 	}
 	return []*ir.Value{c.add(ir.Expand{Shape: s}, x)}
@@ -81,13 +81,13 @@ func tile(c *context) []*ir.Value {
 		if r == 1 {
 			continue
 		}
-		if r < 1 || r > maxElems {
+		if r < 1 || r > ir.MaxElems {
 			c.fail("repeats %v: %d on axis %d", repeats, r, a)
 			return nil
 		}
 		cur := x.Type.Shape
 		wide := slices.Insert(slices.Clone(cur), a, r)
-		if c.err = checkSize(wide); c.err != nil {
+		if c.err = ir.Shape(wide).Check(); c.err != nil {
 			return nil
 		}
 		x = c.add(ir.Expand{Shape: wide}, c.reshape(x, slices.Insert(slices.Clone(cur), a, 1)...))
@@ -117,8 +117,12 @@ func resize(c *context) []*ir.Value {
 	}
 	how, mode := c.attrStr("coordinate_transformation_mode", def), c.attrStr("mode", "nearest")
 	round := c.attrStr("nearest_mode", map[bool]string{true: "floor", false: "round_prefer_floor"}[scalesAt == 1])
-	if c.attrInt("antialias", 0) != 0 || c.attrInt("exclude_outside", 0) != 0 || mode != "nearest" && mode != "linear" {
-		c.unsupported("mode %q with antialias or exclude_outside", mode)
+	if mode != "nearest" && mode != "linear" {
+		c.unsupported("mode %q", mode)
+		return nil
+	}
+	if c.attrInt("antialias", 0) != 0 || c.attrInt("exclude_outside", 0) != 0 {
+		c.unsupported("antialias or exclude_outside")
 		return nil
 	}
 	for a := range s {
@@ -165,7 +169,7 @@ func (c *context) resizeTarget(scalesAt, sizesAt int, s ir.Shape) (scales []floa
 			return
 		}
 		for i, v := range given {
-			if !(v > 0) || float64(v)*float64(s[i]) > maxElems {
+			if !(v > 0) || float64(v)*float64(s[i]) > ir.MaxElems {
 				c.fail("scales %v: %v on axis %d", given, v, i)
 				return
 			}
@@ -192,7 +196,7 @@ func (c *context) resizeTarget(scalesAt, sizesAt int, s ir.Shape) (scales []floa
 		}
 	}
 	if c.err == nil {
-		c.err = checkSize(to)
+		c.err = ir.Shape(to).Check()
 	}
 	return
 }
@@ -266,15 +270,19 @@ func (c *context) linear(x *ir.Value, axis int, at []float64) *ir.Value {
 func depthToSpace(c *context) []*ir.Value {
 	x := c.input(0)
 	s, b := x.Type.Shape, c.attrInt("blocksize", 0)
-	if len(s) != 4 || b < 1 || s[1]%(b*b) != 0 {
+	if len(s) != 4 || b < 1 || b > s[1] || s[1]%(b*b) != 0 {
 		c.fail("blocksize %d of %v", b, s)
 		return nil
 	}
 	n, ch, h, w := s[0], s[1]/(b*b), s[2], s[3]
-	if c.attrStr("mode", "DCR") == "CRD" {
-		x = c.transpose(c.reshape(x, n, ch, b, b, h, w), 0, 1, 4, 2, 5, 3)
-	} else {
+	switch mode := c.attrStr("mode", "DCR"); mode {
+	case "DCR":
 		x = c.transpose(c.reshape(x, n, b, b, ch, h, w), 0, 3, 4, 1, 5, 2)
+	case "CRD":
+		x = c.transpose(c.reshape(x, n, ch, b, b, h, w), 0, 1, 4, 2, 5, 3)
+	default:
+		c.fail("mode %q is none of DCR, CRD", mode)
+		return nil
 	}
 	return []*ir.Value{c.reshape(x, n, ch, h*b, w*b)}
 }

@@ -11,6 +11,10 @@ func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 // dropout converts Dropout (version 13): nothing is dropped in inference, and the mask says so.
 func dropout(c *context) []*ir.Value {
 	x := c.input(0)
+	if t := c.optional(2); t != nil && (t.Const == nil || t.Const.Shape.Elems() > 0 && !t.Const.DType.Float() && t.Const.I[0] != 0) {
+		c.unsupported("training mode")
+		return nil
+	}
 	if len(c.Outputs) < 2 || !c.spend(float64(x.Type.Shape.Elems())) {
 		return []*ir.Value{x}
 	}
@@ -50,13 +54,13 @@ func reshape(c *context) []*ir.Value {
 			known *= to[i]
 		case d == -1 && rest < 0:
 			rest = i
-		case d < 0 || d > maxElems:
+		case d < 0 || d > ir.MaxElems:
 			c.fail("shape %v: %d on axis %d", to, d, i)
 			return nil
 		default:
 			known *= d
 		}
-		if known > maxElems || known < 0 {
+		if known > ir.MaxElems || known < 0 {
 			c.fail("shape %v is more than a 32-bit memory holds", to)
 			return nil
 		}
@@ -311,7 +315,7 @@ func constantOfShape(c *context) []*ir.Value {
 		}
 	}
 	if c.err == nil {
-		c.err = checkSize(shape)
+		c.err = ir.Shape(shape).Check()
 	}
 	if c.err != nil || !c.spend(float64(ir.Shape(shape).Elems())) {
 		return nil

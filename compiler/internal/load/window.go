@@ -52,6 +52,9 @@ func (c *context) convolve(op ir.Conv, x, w *ir.Value, channels int) *ir.Value {
 	return c.add(ir.Binary{Fn: "add"}, c.add(op, x, w, c.zeros(channels)), bias)
 }
 
+// maxWindow bounds what moves a window, so that places in the padded picture fit an i32.
+const maxWindow = 1 << 24
+
 type window struct{ kernel, strides, dilations, pads []int }
 
 // window reads the attributes that convolution and pooling share. spatial are the input's extents.
@@ -70,6 +73,14 @@ func (c *context) window(kernel, spatial []int) window {
 	if len(w.kernel) != n || len(w.strides) != n || len(w.dilations) != n || len(w.pads) != 2*n {
 		c.fail("kernel_shape %v, strides %v, dilations %v, pads %v do not fit %d spatial axes", w.kernel, w.strides, w.dilations, w.pads, n)
 		return window{}
+	}
+	for _, list := range [][]int{w.kernel, w.strides, w.dilations, w.pads} {
+		for _, v := range list {
+			if v < -maxWindow || v > maxWindow {
+				c.fail("kernel_shape %v, strides %v, dilations %v, pads %v: beyond %d", w.kernel, w.strides, w.dilations, w.pads, maxWindow)
+				return window{}
+			}
+		}
 	}
 	switch auto := c.attrStr("auto_pad", "NOTSET"); auto {
 	case "NOTSET", "":
@@ -131,8 +142,11 @@ func globalPool(fn string) converter {
 // batchNorm converts BatchNormalization (versions 7 to 15, inference) to y = x·s + t.
 func batchNorm(c *context) []*ir.Value {
 	x := c.input(0)
-	if c.attrInt("training_mode", 0) != 0 {
+	if c.attrInt("training_mode", 0) != 0 || c.opset < 7 && c.attrInt("is_test", 0) == 0 {
 		c.unsupported("training mode")
+	}
+	if c.attrInt("spatial", 1) == 0 {
+		c.unsupported("spatial=0")
 	}
 	if len(x.Type.Shape) < 2 {
 		c.fail("input %v has no channels", x.Type.Shape)
@@ -232,9 +246,12 @@ func (c *context) transposedPads(win window, spatial ir.Shape, extra []int) (bef
 		}
 		if want >= 0 {
 			total := full - want
-			lo = total / 2
-			if auto == "SAME_LOWER" || auto == "NOTSET" && len(shape) > 0 {
-				lo = total - total/2
+			if len(shape) < n {
+				total = max(total, 0) // SAME never pads the output
+			}
+			lo = total - total/2
+			if auto == "SAME_UPPER" {
+				lo = total / 2
 			}
 			hi = total - lo
 		}

@@ -55,6 +55,11 @@ func New(g *ir.Graph, free int) (*Plan, error) {
 	p := &Plan{layouts: map[*ir.Value]Layout{}, alias: map[*ir.Value]*ir.Value{}}
 	halos := halos(g)
 	bufs := p.buffers(g, halos)
+	for _, b := range bufs {
+		if err := b.value.padded().Check(); err != nil {
+			return nil, fmt.Errorf("%q with the padding around it: %w", b.value.v.Name, err)
+		}
+	}
 	p.Arena = place(bufs)
 	inputs := 0
 	for _, b := range bufs {
