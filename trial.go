@@ -12,15 +12,16 @@ import (
 	"github.com/isomer-iot/isomer/wasm"
 )
 
-// defaultGateLimit is long for golden cases of a large model on a small device (MobileNetV2 takes
-// 0.6 s on a Raspberry Pi 4, 4 times that where it can be stopped), and short for a person who waits.
+// defaultGateLimit is long for golden cases of a large model on a small device (the
+// talk gives 0.6 s for MobileNetV2 on a Raspberry Pi 4; stoppable code is 4 times slower), and short for a
+// person who waits.
 const defaultGateLimit = 30 * time.Second
 
 // trial is a new module where what it does can be stopped. A guest's endless loop is worse than one
 // call that does not return: machine code cannot be preempted, so that the next garbage collection
 // waits for it, and every goroutine with it. Serving code cannot be stopped, since the checks in its
 // loops cost too much (MobileNetV2: 98 ms instead of 24), so the module is compiled once more for the
-// trial (55 ms against 43 ms).
+// trial (single runs: 55 ms against 43 ms).
 type trial struct {
 	r     *release        // what runs: its own code, or that of the module where calls have a deadline
 	ctx   context.Context // ends with the limit

@@ -155,8 +155,7 @@ func (w *writer) run(calls []call) {
 	w.module.Export(abi.ExportRun, wasm.KindFunc, w.runFunc)
 }
 
-// reserve sets n bytes of zeroed memory aside beyond the constants and returns their address. No
-// constant may be added after the first call.
+// reserve sets n bytes of zeroed memory aside beyond the constants and returns their address.
 func (w *writer) reserve(n int) int {
 	at := w.plan.Consts.End() + w.scratch
 	w.scratch += (n + plan.Align - 1) / plan.Align * plan.Align

@@ -34,27 +34,27 @@ func foldAffine(g *ir.Graph) error {
 		if at < 0 || at == 0 && (b.Fn == "sub" || b.Fn == "div") {
 			continue
 		}
-		host := made[n.In[1-at]]
-		if !open(host, uses) || host.In[2].Const == nil || !n.Out[0].Type.Equal(host.Out[0].Type) {
+		target := made[n.In[1-at]]
+		if !open(target, uses) || target.In[2].Const == nil || !n.Out[0].Type.Equal(target.Out[0].Type) {
 			continue
 		}
-		ch := len(host.In[2].Const.F)
+		ch := len(target.In[2].Const.F)
 		c := perChannel(n.In[at].Const, ch)
-		if c == nil || (b.Fn == "mul" || b.Fn == "div") && host.In[1].Const == nil {
+		if c == nil || (b.Fn == "mul" || b.Fn == "div") && target.In[1].Const == nil {
 			continue
 		}
-		host.In = slices.Clone(host.In)
+		target.In = slices.Clone(target.In)
 		switch b.Fn {
 		case "mul", "div":
-			host.In[1] = scaled(host.In[1], c, b)
-			host.In[2] = scaled(host.In[2], c, b)
+			target.In[1] = scaled(target.In[1], c, b)
+			target.In[2] = scaled(target.In[2], c, b)
 		case "add", "sub":
-			host.In[2] = scaled(host.In[2], c, b)
+			target.In[2] = scaled(target.In[2], c, b)
 		default:
 			continue
 		}
-		adopt(g, n, host, made)
-		uses[host.Out[0]] = uses[n.Out[0]]
+		adopt(g, n, target, made)
+		uses[target.Out[0]] = uses[n.Out[0]]
 	}
 	return removeDead(g)
 }
@@ -80,12 +80,12 @@ func scaled(v *ir.Value, c []float32, b ir.Binary) *ir.Value {
 	return ir.ConstValue(v.Name, y[0])
 }
 
-// adopt lets host compute what n computed.
-func adopt(g *ir.Graph, n, host *ir.Node, made map[*ir.Value]*ir.Node) {
-	out := host.Out[0]
+// adopt lets target compute what n computed.
+func adopt(g *ir.Graph, n, target *ir.Node, made map[*ir.Value]*ir.Node) {
+	out := target.Out[0]
 	out.Name = n.Out[0].Name
 	g.Replace(n.Out[0], out)
-	made[out] = host
+	made[out] = target
 }
 
 // fuseEpilogues moves residual additions and activations into the convolution or product before
@@ -101,24 +101,24 @@ func fuseEpilogues(g *ir.Graph) error {
 		case ir.Binary:
 			// The operand computed last takes the other one in: it is there by then.
 			x, y := made[n.In[0]], made[n.In[1]]
-			host, other := x, n.In[1]
+			target, other := x, n.In[1]
 			if !open(x, uses) || open(y, uses) && place[y] > place[x] {
-				host, other = y, n.In[0]
+				target, other = y, n.In[0]
 			}
-			if op.Fn != "add" || !open(host, uses) || other.Const != nil || n.In[0] == n.In[1] ||
-				!other.Type.Equal(host.Out[0].Type) || !n.Out[0].Type.Equal(other.Type) {
+			if op.Fn != "add" || !open(target, uses) || other.Const != nil || n.In[0] == n.In[1] ||
+				!other.Type.Equal(target.Out[0].Type) || !n.Out[0].Type.Equal(other.Type) {
 				continue
 			}
 			// The node moves here, so that the other operand is computed before it.
-			fused := &ir.Node{Name: host.Name, Op: host.Op, In: append(slices.Clone(host.In), other), Out: n.Out}
+			fused := &ir.Node{Name: target.Name, Op: target.Op, In: append(slices.Clone(target.In), other), Out: n.Out}
 			g.Nodes[i], made[n.Out[0]], place[fused] = fused, fused, i
 		case ir.Unary:
-			host := made[n.In[0]]
-			if host == nil || uses[host.Out[0]] != 1 || slices.Contains(g.Out, host.Out[0]) {
+			target := made[n.In[0]]
+			if target == nil || uses[target.Out[0]] != 1 || slices.Contains(g.Out, target.Out[0]) {
 				continue
 			}
-			fused := *host
-			switch h := host.Op.(type) {
+			fused := *target
+			switch h := target.Op.(type) {
 			case ir.Conv:
 				if h.Act.Fn != "" {
 					continue

@@ -14,6 +14,8 @@ type Consts struct {
 	base int
 	data []byte
 	seen map[string]int
+	// frozen: addresses beyond the data were given away.
+	frozen bool
 }
 
 // Base is the address of the first byte.
@@ -22,14 +24,20 @@ func (c *Consts) Base() int { return c.base }
 // Data is everything added so far.
 func (c *Consts) Data() []byte { return c.data }
 
-// End is the first address, aligned, beyond the data.
-func (c *Consts) End() int { return up(c.base+len(c.data), Align) }
+// End is the first address, aligned, beyond the data. No new constant may follow: one would move it.
+func (c *Consts) End() int {
+	c.frozen = true
+	return up(c.base+len(c.data), Align)
+}
 
 // Bytes adds b and returns its address.
 func (c *Consts) Bytes(b []byte) int {
 	sum := sha256.Sum256(b)
 	if at, ok := c.seen[string(sum[:])]; ok {
 		return at
+	}
+	if c.frozen {
+		panic("plan: a constant after the end of the constants was asked for")
 	}
 	for len(c.data)%Align != 0 {
 		c.data = append(c.data, 0)
