@@ -10,6 +10,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,7 +193,7 @@ func TestFromRaw(t *testing.T) {
 	if p, err := FromRaw(make([]byte, 18), 3, 2); err != nil || p.Width != 3 || p.Height != 2 {
 		t.Errorf("%v, %v", p, err)
 	}
-	for _, size := range [][2]int{{0, 0}, {-1, 2}, {3, 3}, {1 << 40, 1 << 40}} {
+	for _, size := range [][2]int{{0, 0}, {-1, 2}, {3, 3}, {math.MaxInt, math.MaxInt}} {
 		if _, err := FromRaw(make([]byte, 18), size[0], size[1]); !errors.Is(err, ErrPicture) {
 			t.Errorf("%v: %v", size, err)
 		}
