@@ -35,15 +35,21 @@ func buildCommand(std streams) *cobra.Command {
 	var f buildFlags
 	c := &cobra.Command{
 		Use:   "build MODEL",
-		Short: "Compile an ONNX model to a module",
+		Short: "Compile an ONNX model, or a project of a module, to a module",
 		Long: `Compile an ONNX model, with weights files beside it if it has any, to one WebAssembly module that
 imports nothing. A model that classifies pictures gets functions that take a picture of any size and answer
-with the most probable classes; every model gets "run", which takes its tensors.`,
+with the most probable classes; every model gets "run", which takes its tensors.
+
+A folder with an isomer.json, as "isomer new" writes it, is built with the compiler of its language, and its
+cases are run.`,
 		Example: `  isomer build model.onnx -o model.wasm
   isomer build mobilenetv2.onnx --labels labels.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   isomer build encoder.onnx --dim batch=1 --dim seq=128`,
 		Args: operands("MODEL"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+				return f.buildProject(c, std, args[0])
+			}
 			return f.build(c, std, args[0])
 		},
 	}

@@ -65,6 +65,7 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, "%w", err) })
 	root.AddCommand(
+		newCommand(std),
 		buildCommand(std),
 		inspectCommand(std),
 		callCommand(std),

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/isomer-iot/isomer"
+	"github.com/isomer-iot/isomer/guest"
+)
+
+// missing names the tool that the language lacks here, "" for none. ISOMER_NODE_MODULES is a folder into
+// which npm installed assemblyscript.
+func missing(lang string) string {
+	tools := map[string][]string{"go": {"go"}, "c": {"clang", "wasm-ld"}, "rust": {"cargo", "rustc"}}[lang]
+	for _, t := range tools {
+		if _, err := exec.LookPath(t); err != nil {
+			return t
+		}
+	}
+	switch lang {
+	case "as":
+		if os.Getenv("ISOMER_NODE_MODULES") == "" {
+			return "assemblyscript (ISOMER_NODE_MODULES is not set)"
+		}
+	case "rust":
+		out, err := exec.Command("rustc", "--print", "target-libdir", "--target", "wasm32-unknown-unknown").Output()
+		if err == nil {
+			_, err = os.Stat(strings.TrimSpace(string(out)))
+		}
+		if err != nil {
+			return "Rust's library for wasm32-unknown-unknown"
+		}
+	}
+	return ""
+}
+
+// command runs the CLI in this process.
+func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, talk bytes.Buffer
+	status = execute(t.Context(), args, streams{in: strings.NewReader(""), out: &out, err: &talk})
+	return status, out.String(), talk.String()
+}
+
+// TestGuests begins, builds and calls a project in each language: the same cases for all.
+func TestGuests(t *testing.T) {
+	for _, lang := range guest.Languages() {
+		t.Run(lang, func(t *testing.T) {
+			if tool := missing(lang); tool != "" {
+				t.Skipf("%s is not here", tool)
+			}
+			dir := filepath.Join(t.TempDir(), "meter")
+			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
+				t.Fatal(talk)
+			}
+			if lang == "as" {
+				if err := os.Symlink(os.Getenv("ISOMER_NODE_MODULES"), filepath.Join(dir, "node_modules")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if status, out, talk := command(t, "build", dir); status != 0 || !strings.Contains(out, "4 cases passed") {
+				t.Fatalf("%s%s", out, talk)
+			}
+			m, err := isomer.Open(t.Context(), filepath.Join(dir, "meter.wasm"), isomer.WithWatch(false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			if manifest, ok := m.Manifest(); !ok || m.Name() != "meter" || m.Version() != "0.1.0" || len(manifest.Golden) != 2 {
+				t.Errorf("manifest %+v", manifest)
+			}
+			type energy struct{ KWh float64 }
+			for range 1000 { // enough for an allocator that leaks 64 KiB a call to meet its limit
+				in := make([]int, 1000)
+				in[7] = 2500
+				if got, err := isomer.CallJSON[energy](t.Context(), m, "total", in); err != nil || got.KWh != 2.5 {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}
+			for _, bad := range []string{"", "[", "{}", "[1,", "[1]x", "[1,,2]", "[,1]", `["a"]`, "[1.5]", "[-3]"} {
+				var app *isomer.AppError
+				if out, err := m.Call(t.Context(), "total", []byte(bad)); !errors.As(err, &app) {
+					t.Errorf("%q: %s, %v", bad, out, err)
+				}
+			}
+		})
+	}
+}
+
+func TestGuestRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "meter")
+	if status, _, talk := command(t, "new", dir); status != 0 {
+		t.Fatal(talk)
+	}
+	file := filepath.Join(dir, "isomer.json")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ old, new, want string }{
+		{`"kWh": 1}`, `"kWh": 2}`, "kWh differs"},
+		{`"below 0"`, `"above 9"`, "below 0"},
+		{`"cases"`, `"casse"`, `unknown field "casse"`},
+		{`"language": "go"`, `"language": "cobol"`, `"cobol" is none of`},
+		{`{"function": "total", "input": []`, `{"function": "sum", "input": []`, "cases[1]"},
+	}
+	for _, tt := range tests {
+		if err := os.WriteFile(file, bytes.Replace(good, []byte(tt.old), []byte(tt.new), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, talk := command(t, "build", dir); status != exitFailure || !strings.Contains(talk, tt.want) {
+			t.Errorf("%s: status %d, %s", tt.new, status, talk)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "meter.wasm")); err == nil {
+		t.Error("a module that was refused was written")
+	}
+	for _, args := range [][]string{{"new", dir}, {"build", t.TempDir()}} {
+		if status, _, talk := command(t, args...); status != exitFailure || !strings.Contains(talk, "hint: ") {
+			t.Errorf("%v: status %d, %s", args, status, talk)
+		}
+	}
+	for _, args := range [][]string{{"new", "Big"}, {"new", dir + "2", "--lang", "cobol"}, {"build", dir, "--top", "3"}} {
+		if status, _, talk := command(t, args...); status != exitUsage {
+			t.Errorf("%v: status %d, %s", args, status, talk)
+		}
+	}
+}
