@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -63,7 +62,7 @@ Nothing of the module is run.`,
 		Example: "  isomer inspect model.wasm\n  isomer inspect model.wasm --json | jq .manifest.labels",
 		Args:    operands("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			bin, err := os.ReadFile(args[0])
+			bin, err := readRegular(args[0], maxModule)
 			if err != nil {
 				return err
 			}

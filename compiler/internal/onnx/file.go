@@ -3,6 +3,7 @@ package onnx
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,10 +30,16 @@ func (m *message) external(to *External, index int) {
 	}
 }
 
-// ReadFile reads a model and the files beside it that hold weights. A weights file must be a regular file
-// below the model's directory, links included.
+// Bounds of what is read: a sparse file of terabytes costs its writer nothing.
+const (
+	maxModel   = 2<<30 - 1 // a protobuf message has at most 2 GiB
+	maxWeights = 4 << 30   // more does not fit the memory of a module
+)
+
+// ReadFile reads a model and the files beside it that hold weights. All must be regular files, the weights
+// below the model's directory, links included. A model has at most 2 GiB, a file of weights 4 GiB.
 func ReadFile(path string) (*Model, error) {
-	b, err := os.ReadFile(path)
+	b, err := readRegular(path, maxModel, os.Stat, os.Open)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +60,7 @@ func ReadFile(path string) (*Model, error) {
 	for _, t := range in.external {
 		data, ok := files[t.External.Location]
 		if !ok {
-			if data, err = readBeside(root, t.External.Location); err != nil {
+			if data, err = readRegular(t.External.Location, maxWeights, root.Stat, root.Open); err != nil {
 				return nil, fmt.Errorf("%s: %w", path, t.fail("weights file: %w", err))
 			}
 			files[t.External.Location] = data
@@ -65,16 +72,19 @@ func ReadFile(path string) (*Model, error) {
 	return m, nil
 }
 
-func readBeside(root *os.Root, name string) ([]byte, error) {
+func readRegular(name string, most int64, stat func(string) (os.FileInfo, error), open func(string) (*os.File, error)) ([]byte, error) {
 	// Before opening: opening a named pipe would wait for its writer.
-	info, err := root.Stat(name)
+	info, err := stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%q is not a regular file", name)
 	}
-	f, err := root.Open(name)
+	if most = min(most, math.MaxInt); info.Size() > most {
+		return nil, fmt.Errorf("%q has %d bytes, at most %d are read", name, info.Size(), most)
+	}
+	f, err := open(name)
 	if err != nil {
 		return nil, err
 	}
