@@ -81,8 +81,13 @@ func (r *release) noFunction(name string) error {
 	return &NoFunctionError{Function: name, Module: r.title(), Have: have}
 }
 
-// describe fills in what the bytes say about themselves.
+// describe fills in what the bytes say about themselves. Where they say nothing, or nothing valid, the
+// name is the file's and the version the digest's, so that a refusal names what it is about.
 func (r *release) describe(bin []byte, path string) error {
+	r.name, r.version = "module", r.digest[:12]
+	if path != "" {
+		r.name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	}
 	payload, ok, err := wasm.CustomSection(bin, abi.ManifestSection)
 	if err != nil {
 		return err
@@ -93,15 +98,11 @@ func (r *release) describe(bin []byte, path string) error {
 		}
 		r.hasManifest = true
 	}
-	r.name, r.version = r.manifest.Name, r.manifest.Version
-	if r.name == "" {
-		r.name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-		if path == "" {
-			r.name = "module"
-		}
+	if r.manifest.Name != "" {
+		r.name = r.manifest.Name
 	}
-	if r.version == "" {
-		r.version = r.digest[:12]
+	if r.manifest.Version != "" {
+		r.version = r.manifest.Version
 	}
 	return nil
 }

@@ -153,7 +153,7 @@ func TestRefusals(t *testing.T) {
 			if !errors.As(err, &refused) || !errors.Is(err, isomer.ErrRefused) || refused.Step != test.step || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("err = %v", err)
 			}
-			if e := events.wait(t, isomer.Refused); e.Step != test.step || !errors.Is(e.Err, isomer.ErrRefused) || len(e.Digest) != 64 {
+			if e := events.wait(t, isomer.Refused); e.Step != test.step || !errors.Is(e.Err, isomer.ErrRefused) || len(e.Digest) != 64 || e.Module == "" || e.Version == "" {
 				t.Errorf("event = %+v", e)
 			}
 			if got := version(t, m); got != "1" {
