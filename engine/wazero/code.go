@@ -60,7 +60,8 @@ func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) error {
 	var have map[string]api.FunctionDefinition
 	asksWASI := slices.ContainsFunc(c.needs.Imports, func(i engine.Import) bool { return i.Module == preview1 })
 	if asksWASI && cfg.WASI != nil {
-		c.wasi.Do(func() { _, c.wasiErr = wasi_snapshot_preview1.Instantiate(ctx, c.runtime) })
+		// Once for all instances: a caller that gives up must not decide for the others.
+		c.wasi.Do(func() { _, c.wasiErr = wasi_snapshot_preview1.Instantiate(context.WithoutCancel(ctx), c.runtime) })
 		if c.wasiErr != nil {
 			return c.wasiErr
 		}

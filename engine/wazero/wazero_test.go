@@ -1,6 +1,7 @@
 package wazero_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -87,4 +88,26 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// What a Code makes once for all its instances does not depend on the first caller's patience.
+func TestCancelledFirstInstanceHarmsNoOther(t *testing.T) {
+	e := open(t)
+	defer e.Close()
+	c, err := e.Compile(t.Context(), enginetest.WASIGuest(), engine.CompileConfig{Interruptible: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	cfg := engine.InstanceConfig{WASI: &engine.WASI{}}
+	if i, err := c.Instantiate(cancelled, cfg); err == nil {
+		_ = i.Close()
+	}
+	i, err := c.Instantiate(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = i.Close()
 }
