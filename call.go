@@ -177,7 +177,7 @@ func (c *call) classify(err error) error {
 		return &LimitError{Function: fn, Module: mod, Limit: limit.Limit, Cause: limit}
 	case errors.As(err, &trap), errors.Is(err, abi.ErrViolation):
 		return &TrapError{Function: fn, Module: mod, Cause: err}
-	case errors.Is(err, ErrArgument):
+	case errors.Is(err, ErrArgument), errors.Is(err, ErrResult):
 		return fmt.Errorf("%s: %s: %w", mod, fn, err)
 	}
 	return &TrapError{Function: fn, Module: mod, Cause: err}

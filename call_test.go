@@ -196,6 +196,13 @@ func TestScalars(t *testing.T) {
 	if out, err := m.Call(t.Context(), "sum64", []byte(" [40, 2] ")); err != nil || string(out) != "[42]" {
 		t.Errorf("sum64 as JSON = %q, %v", out, err)
 	}
+	_, err = m.Call(t.Context(), "mul", []byte("[1e308, 1e308]"))
+	if !errors.Is(err, isomer.ErrResult) || errors.Is(err, isomer.ErrArgument) || strings.Contains(err.Error(), "isomer:") {
+		t.Errorf("a result that JSON cannot hold: %v", err)
+	}
+	if s := m.Stats(); s.Failed != 0 {
+		t.Errorf("it counts as a failure: %+v", s)
+	}
 	if got, err := isomer.CallJSON[[]float64](t.Context(), m, "mul", []float64{1.5, 2}); err != nil || !slices.Equal(got, []float64{3}) {
 		t.Errorf("mul as JSON = %v, %v", got, err)
 	}

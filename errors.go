@@ -8,20 +8,24 @@ import (
 	"github.com/isomer-iot/isomer/engine"
 )
 
-// Errors that errors.Is finds.
+// Errors that errors.Is finds. Those that come alone begin with the package; the others are always within
+// an error that says where: name@version and function, or file and step.
 var (
 	// ErrOption is an option that cannot be applied.
 	ErrOption = errors.New("isomer: bad option")
 	// ErrClosed is a call after Close.
 	ErrClosed = errors.New("isomer: module is closed")
 	// ErrBusy is a call for which no instance is free and the queue is full.
-	ErrBusy = errors.New("isomer: all instances are busy and the queue is full")
+	ErrBusy = errors.New("all instances are busy and the queue is full")
 	// ErrNoFunction is a function that the module does not have; the error is a *NoFunctionError.
-	ErrNoFunction = errors.New("isomer: no such function")
+	ErrNoFunction = errors.New("no such function")
 	// ErrArgument is input that does not fit the function: size, shape, type or convention.
-	ErrArgument = errors.New("isomer: bad argument")
+	ErrArgument = errors.New("bad argument")
+	// ErrResult is a result that the function's encoding cannot hold, such as NaN in JSON. Neither the
+	// argument nor the module is at fault: the instance serves on.
+	ErrResult = errors.New("result cannot be encoded")
 	// ErrRefused is a module that was not published; the error is a *RefusedError.
-	ErrRefused = errors.New("isomer: module refused")
+	ErrRefused = errors.New("module refused")
 	// ErrNoPrevious is a Rollback with nothing to return to.
 	ErrNoPrevious = errors.New("isomer: no previous module")
 )
@@ -93,15 +97,15 @@ func (e *NoFunctionError) Unwrap() error { return ErrNoFunction }
 // Step is a part of a module's way into service.
 type Step string
 
-// The steps, in order.
+// The steps, in order. Golden cases and starts are tried in an instance of their own; if that one cannot
+// be made, the step is StepInstantiate.
 const (
 	StepRead        Step = "read"
 	StepManifest    Step = "manifest"
 	StepCompile     Step = "compile"
-	StepInstantiate Step = "instantiate"
 	StepGate        Step = "gate"
+	StepInstantiate Step = "instantiate"
 	StepCarry       Step = "carry state"
-	StepPublish     Step = "publish"
 )
 
 // RefusedError is a module that did not get into service, and why. Whatever served before serves on.

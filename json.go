@@ -14,18 +14,16 @@ import (
 func CallJSON[Out any](ctx context.Context, m *Module, fn string, in any) (Out, error) {
 	var out Out
 	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	defer func() { s.trim(); scratches.Put(s) }()
 	s.in.Reset()
 	if err := s.enc.Encode(in); err != nil {
-		return out, fmt.Errorf("%w: %s: %w", ErrArgument, fn, err)
+		return out, fmt.Errorf("isomer: %s: %w: %w", fn, ErrArgument, err)
 	}
 	answer, err := m.CallInto(ctx, s.out, fn, bytes.TrimSuffix(s.in.Bytes(), newline))
 	if err != nil {
 		return out, err
 	}
-	if cap(answer) <= maxScratch {
-		s.out = answer
-	}
+	s.out = answer
 	if err := json.Unmarshal(answer, &out); err != nil {
 		return out, fmt.Errorf("isomer: %s: answer %s: %w", fn, excerpt(answer), err)
 	}
@@ -39,8 +37,18 @@ type scratch struct {
 	out []byte
 }
 
-// maxScratch is the largest answer whose buffer is kept.
+// maxScratch is the largest buffer that is kept, of input and of answers.
 const maxScratch = 64 << 10
+
+// trim drops what one large call made of s.
+func (s *scratch) trim() {
+	if s.in.Cap() > maxScratch {
+		s.in = bytes.Buffer{} // in place: the encoder writes to it
+	}
+	if cap(s.out) > maxScratch {
+		s.out = nil
+	}
+}
 
 var (
 	newline   = []byte("\n") // the encoder ends a value with it

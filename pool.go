@@ -27,7 +27,7 @@ type slot struct {
 }
 
 // errRetired sends a caller to the next generation.
-var errRetired = errors.New("isomer: generation retired")
+var errRetired = errors.New("generation retired")
 
 func newPool(n, queue int) *pool {
 	p := &pool{

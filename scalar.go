@@ -161,7 +161,7 @@ func appendValues(dst []byte, vs []Value) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("%w: result %d is %v, which JSON cannot hold (CallScalar can)", ErrArgument, k, f)
+			return nil, fmt.Errorf("%w: result %d is %v, which JSON cannot hold (CallScalar can)", ErrResult, k, f)
 		}
 		dst = append(dst, v.String()...)
 	}

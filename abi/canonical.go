@@ -24,7 +24,7 @@ const (
 )
 
 // ErrViolation is what every error of this file unwraps to: the guest broke the contract.
-var ErrViolation = errors.New("abi: the module breaks the contract")
+var ErrViolation = errors.New("the module breaks the contract")
 
 // BoundsError is a pointer or length that leaves the module's memory.
 type BoundsError struct {
@@ -35,7 +35,7 @@ type BoundsError struct {
 }
 
 func (e *BoundsError) Error() string {
-	return fmt.Sprintf("abi: %s at 0x%x, %d bytes, is outside the memory of %d bytes", e.What, e.Ptr, e.Len, e.Memory)
+	return fmt.Sprintf("%s at 0x%x, %d bytes, is outside the memory of %d bytes", e.What, e.Ptr, e.Len, e.Memory)
 }
 
 // Unwrap makes errors.Is(err, ErrViolation) true.

@@ -110,7 +110,7 @@ type Golden struct {
 }
 
 // ErrManifest is what every error about a manifest unwraps to.
-var ErrManifest = errors.New("abi: bad manifest")
+var ErrManifest = errors.New("bad manifest")
 
 // ManifestError lists everything that is wrong with a manifest.
 type ManifestError struct {

@@ -72,6 +72,7 @@ var hints = []struct {
 	{as[*isomer.TrapError], "the module broke down on this input; other input may do"},
 	{is(isomer.ErrNoFunction), `run "isomer inspect FILE" to see the functions with their inputs`},
 	{is(isomer.ErrArgument), `run "isomer inspect FILE" to see what the function takes`},
+	{is(isomer.ErrResult), "JSON has no NaN and no infinity; from Go, CallScalar gives such numbers"},
 	{is(isomer.ErrRefused), `run "isomer inspect FILE" to look into the module`},
 	{is(isomer.ErrOption), `run the command with --help to see its flags`},
 	{is(picture.ErrPicture), "pictures are JPEG, PNG, GIF, WebP, BMP, or raw RGB bytes with --size"},
