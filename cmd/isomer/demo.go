@@ -33,7 +33,8 @@ func demoCommand(std streams) *cobra.Command {
 		Long: `Compile a network that reads the digits of a utility meter from ONNX to a WebAssembly module, start
 three hosts (device, edge, cloud; a process each) that read the frames of a camera with it, replace the
 module of each by version 2 while they read, give each a damaged file, and report what happened.
-Everything lives in a temporary folder that is removed at the end.`,
+Everything lives in a folder of the system's temporary files, which is removed at the end, also after
+Ctrl-C or SIGTERM; only a demo that is killed leaves it behind.`,
 		Example: "  isomer demo\n  isomer demo --phase 10s --json",
 		Args:    operands(),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -48,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"onnx":     onnxCmd,
 			"bytes":    bytesCmd,
 			"status":   statusCmd,
+			"signal":   signalCmd,
 		},
 	})
 }
@@ -124,6 +128,40 @@ func statusCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if want := number(ts, args[0]); got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// signalCmd: signal NAME PROGRAM ARGS... starts a program, sends it INT or TERM when it says on stderr that it
+// serves, and waits for its end, which must be a failure.
+func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM}
+	if neg || len(args) < 2 || signals[args[0]] == nil {
+		ts.Fatalf("usage: signal INT|TERM PROGRAM ARGS...")
+	}
+	program := ""
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		p := filepath.Join(dir, args[1])
+		if _, err := os.Stat(p); err == nil {
+			program = p
+			break
+		}
+	}
+	cmd := exec.Command(program, args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	said := bufio.NewScanner(stderr)
+	sent := false
+	for said.Scan() {
+		if !sent && strings.Contains(said.Text(), " serves ") {
+			sent = true
+			ts.Check(cmd.Process.Signal(signals[args[0]]))
+		}
+	}
+	if err := cmd.Wait(); err == nil || !sent {
+		ts.Fatalf("signal sent: %v, it ended with %v", sent, err)
 	}
 }
 
