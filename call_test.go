@@ -175,6 +175,9 @@ func TestBadArguments(t *testing.T) {
 	if _, err := isomer.CallJSON[int](t.Context(), m, "echo", "text"); err == nil || !strings.Contains(err.Error(), `text`) {
 		t.Errorf("an answer of another type: %v", err)
 	}
+	if _, err := m.CallImage(t.Context(), "average", isomer.Image{}); err == nil || !strings.HasPrefix(err.Error(), "isomer: average: bad argument: image of 0×0") {
+		t.Errorf("an argument refused before the call: %v", err)
+	}
 	if out, err := m.Call(t.Context(), "echo", []byte("fine")); err != nil || string(out) != "fine" {
 		t.Errorf("afterwards: %q, %v", out, err)
 	}

@@ -75,7 +75,7 @@ func (m *Module) CallImage(ctx context.Context, fn string, img Image) ([]byte, e
 // CallImageInto is CallImage with the answer in dst's memory where it fits.
 func (m *Module) CallImageInto(ctx context.Context, dst []byte, fn string, img Image) ([]byte, error) {
 	if err := img.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("isomer: %s: %w", fn, err)
 	}
 	c, err := m.begin(ctx, fn)
 	if err != nil {

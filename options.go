@@ -68,6 +68,10 @@ func WithEngine(e engine.Engine) Option {
 
 // WithInstances serves n calls in parallel, each in an instance with its own memory. Default 1, at
 // most 64.
+//
+// A swap that carries state (isomer_save and isomer_restore on both sides) holds every instance until
+// the last running call has ended, at most 30 s: callers wait meanwhile. Bound calls with WithDeadline
+// where that is too long. Modules without state are swapped without any of this.
 func WithInstances(n int) Option {
 	return func(o *options) error {
 		if n < 1 || n > maxInstances {
@@ -79,7 +83,7 @@ func WithInstances(n int) Option {
 }
 
 // WithQueue lets n calls wait for an instance; the next one gets ErrBusy. Default 1024; 0: none
-// waits.
+// waits. While a swap carries state all calls go to the queue: see WithInstances.
 func WithQueue(n int) Option {
 	return func(o *options) error {
 		if n < 0 {

@@ -18,7 +18,8 @@ const FormatVersion = 1
 // ManifestSection is the name of the custom section that holds the manifest.
 const ManifestSection = "isomer.manifest"
 
-// PageSize is the size of a WebAssembly memory page in bytes.
+// PageSize is the size of a WebAssembly memory page in bytes. wasm.PageSize is the same: neither package
+// imports the other, so that a tool can have one without the other.
 const PageSize = 65536
 
 // Names that a module exports. Only the functions that it wants to be called are required.

@@ -29,7 +29,8 @@ type Manifest struct {
 	Labels []string `json:"labels,omitempty"`
 	// Features are the WebAssembly features needed beyond the first version, such as "simd128".
 	Features []string `json:"features,omitempty"`
-	// Permissions are what the module asks of its host, such as "clock"; empty: nothing.
+	// Permissions are what the module asks of its host, such as "clock"; empty: nothing. The bridge does
+	// not read them yet: nothing is granted or denied by them.
 	Permissions []string `json:"permissions,omitempty"`
 	// Memory bounds the module's memory; nil: the host's own limit alone.
 	Memory *MemorySpec `json:"memory,omitempty"`

@@ -9,7 +9,8 @@ import (
 // maxNameLen keeps names usable as file names and as parts of message subjects.
 const maxNameLen = 128
 
-// maxPages is the size of a 32-bit memory.
+// maxPages is the size of a 32-bit memory, which a module may ask for; a host gives one page less
+// (engine.MaxPages).
 const maxPages = 65536
 
 // Validate reports everything that is wrong with m at once, as a *ManifestError.

@@ -36,7 +36,7 @@ type CompileConfig struct {
 }
 
 // MaxPages is the largest memory that a host handles: one page less than 4 GiB, so that a size in
-// bytes fits 32 bits.
+// bytes fits 32 bits. A module may ask for that page as well: package abi takes 65536 in a manifest.
 const MaxPages = 65535
 
 // Code is a compiled module. Its methods may be called from several goroutines.
