@@ -16,6 +16,9 @@ const maxModule = 1 << 30
 // allocates nothing for a file that is too large.
 func readRegular(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Op = "open" // what was asked for
+	}
 	if err != nil {
 		return nil, err
 	}

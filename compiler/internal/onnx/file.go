@@ -1,8 +1,10 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -75,6 +77,9 @@ func ReadFile(path string) (*Model, error) {
 func readRegular(name string, most int64, stat func(string) (os.FileInfo, error), open func(string) (*os.File, error)) ([]byte, error) {
 	// Before opening: opening a named pipe would wait for its writer.
 	info, err := stat(name)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Op = "open" // what was asked for
+	}
 	if err != nil {
 		return nil, err
 	}
