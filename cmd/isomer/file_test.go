@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -55,5 +56,18 @@ func TestWriteFile(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 2 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestReadRegularIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.wasm")
+	if err := os.WriteFile(path, []byte("12345"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := readRegular(path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := readRegular(path, 4); err == nil || !strings.Contains(err.Error(), "5 bytes, at most 4") {
+		t.Errorf("beyond the bound: %v", err)
 	}
 }
