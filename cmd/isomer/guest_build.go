@@ -154,7 +154,7 @@ func compileRust(ctx context.Context, std streams, dir string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(strings.TrimSpace(string(libs))); err != nil {
-		return "", hint(errors.New("Rust's library for "+target+" is missing"), "%s", "run: rustup target add "+target+" (Debian: apt install libstd-rust-dev-wasm32)")
+		return "", hint(errors.New("the library of Rust for "+target+" is missing"), "%s", "run: rustup target add "+target+" (Debian: apt install libstd-rust-dev-wasm32)")
 	}
 	messages, err := tool(ctx, std, dir, "cargo", advice, nil, "build", "--release", "--target", target, "--message-format=json-render-diagnostics")
 	if err != nil {
