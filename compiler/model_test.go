@@ -104,32 +104,37 @@ func agree(t testing.TB, what string, got, want []float32, tol float64) {
 	}
 }
 
-// checkModel compiles a model and compares it with the reference evaluation on seeded input.
-func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
+// reference loads m and evaluates it on seeded input.
+func reference(t *testing.T, m *onnx.Model, opt Options) (g *ir.Graph, in, want []*ir.Tensor) {
 	t.Helper()
 	ref, err := load.Model(m, load.Options{Dims: opt.Dims})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var in []*ir.Tensor
 	for i, v := range ref.Graph.In {
 		x := ir.NewTensor(v.Type)
 		ir.Fill(x, uint64(i)+1)
 		in = append(in, x)
 	}
-	want, err := ref.Graph.Eval(in...)
-	if err != nil {
+	if want, err = ref.Graph.Eval(in...); err != nil {
 		t.Fatal(err)
 	}
+	return ref.Graph, in, want
+}
+
+// checkModel compiles a model and compares it with the reference evaluation on seeded input.
+func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
+	t.Helper()
+	ref, in, want := reference(t, m, opt)
 	mod, err := compile(m, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := instantiate(t, mod.Bytes)
 	for range 2 { // a second run finds what the first one left in the arena
-		got := g.infer(in, ref.Graph.Out)
+		got := g.infer(in, ref.Out)
 		for i := range want {
-			agree(t, ref.Graph.Out[i].Name, got[i].F, want[i].F, tol)
+			agree(t, ref.Out[i].Name, got[i].F, want[i].F, tol)
 		}
 	}
 }

@@ -17,6 +17,26 @@ type Needs struct {
 // allows 2³² entries, of which a few bytes of module can ask.
 const maxTableEntries = 1 << 20
 
+// Admit is what every engine asks before it compiles: bin is sound and fits the ceiling of cfg, whose
+// default it fills in. The error is a *LimitError or a *CompileError in the name of the engine.
+func Admit(name string, bin []byte, cfg *CompileConfig) (Needs, error) {
+	if cfg.MaxPages == 0 || cfg.MaxPages > MaxPages {
+		cfg.MaxPages = MaxPages
+	}
+	needs, err := Inspect(bin)
+	if limit, ok := err.(*LimitError); ok {
+		return Needs{}, limit
+	}
+	if err != nil {
+		return Needs{}, &CompileError{Engine: name, Cause: err}
+	}
+	if needs.MinPages > cfg.MaxPages {
+		return Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf(
+			"the module starts with %d pages of 64 KiB, allowed are %d", needs.MinPages, cfg.MaxPages)}
+	}
+	return needs, nil
+}
+
 // Inspect decodes bin strictly and says what it needs. An engine calls it before its own decoder:
 // decoders allocate what a module's counts announce (wazero 1.12: 17 GB for a module of 15 bytes,
 // which ends the process), and this one believes no count that the remaining bytes cannot hold.

@@ -99,19 +99,9 @@ func (h *host) Name() string {
 func (h *host) Close() error { return h.cache.Close(context.Background()) }
 
 func (h *host) Compile(ctx context.Context, bin []byte, cfg engine.CompileConfig) (engine.Code, error) {
-	if cfg.MaxPages == 0 || cfg.MaxPages > engine.MaxPages {
-		cfg.MaxPages = engine.MaxPages
-	}
-	needs, err := engine.Inspect(bin)
-	if limit, ok := err.(*engine.LimitError); ok {
-		return nil, limit
-	}
+	needs, err := engine.Admit(h.Name(), bin, &cfg)
 	if err != nil {
-		return nil, &engine.CompileError{Engine: h.Name(), Cause: err}
-	}
-	if needs.MinPages > cfg.MaxPages {
-		return nil, &engine.LimitError{Limit: engine.MemorySz, Detail: fmt.Sprintf(
-			"the module starts with %d pages of 64 KiB, allowed are %d", needs.MinPages, cfg.MaxPages)}
+		return nil, err
 	}
 	ctx = experimental.WithCompilationWorkers(context.WithoutCancel(ctx), h.workers)
 	c, err := h.compile(ctx, bin, cfg, h.cache)

@@ -37,3 +37,5 @@ func BenchmarkGemmTiles(b *testing.B) {
 		}
 	}
 }
+
+func up(n, to int) int { return (n + to - 1) / to * to }

@@ -83,6 +83,4 @@ func splat(c *wasm.Code, x float32) { c.F32x4(x, x, x, x) }
 // splatInt pushes x in every i32 lane.
 func splatInt(c *wasm.Code, x int32) { c.I32x4(x, x, x, x) }
 
-func up(n, to int) int { return (n + to - 1) / to * to }
-
 var inf = float32(math.Inf(1))
