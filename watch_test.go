@@ -262,6 +262,14 @@ func TestEventsTellTheStory(t *testing.T) {
 	for k, kind := range want {
 		select {
 		case e := <-events.events:
+			for e.Kind == isomer.FileWaiting {
+				// Told when a look fell into the write, which a busy machine makes likely.
+				select {
+				case e = <-events.events:
+				case <-time.After(patience):
+					t.Fatalf("no event %q", kind)
+				}
+			}
 			if k >= 6 {
 				// Drained may come before Swapped is told: it is another goroutine's.
 				if e.Kind != isomer.Swapped && e.Kind != isomer.Drained {
