@@ -39,6 +39,9 @@ var layers = []rule{
 	{pkg: ".", own: []string{"abi", "wasm", "engine", "engine/wazero"},
 		deps: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sync", "golang.org/x/sys"}},
 
+	{pkg: "metrics", own: []string{"."}, deps: []string{"github.com/prometheus/client_golang"}},
+	{pkg: "tracing", own: []string{"."}, deps: []string{"go.opentelemetry.io/otel"}},
+
 	{pkg: "compiler/internal/onnx", deps: []string{"google.golang.org/protobuf/encoding/protowire"}},
 	{pkg: "compiler/internal/ir"},
 	{pkg: "compiler/internal/load", own: []string{"compiler/internal/onnx", "compiler/internal/ir"}},
