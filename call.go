@@ -28,7 +28,7 @@ func (m *Module) Call(ctx context.Context, fn string, in []byte) ([]byte, error)
 // CallInto is Call with the answer in dst's memory where it fits, so that a caller that keeps dst
 // allocates nothing: dst, err = m.CallInto(ctx, dst, "read", in).
 func (m *Module) CallInto(ctx context.Context, dst []byte, fn string, in []byte) ([]byte, error) {
-	c, err := m.begin(ctx, fn)
+	c, err := m.begin(ctx, fn, len(in))
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (m *Module) CallInto(ctx context.Context, dst []byte, fn string, in []byte)
 	default:
 		dst, err = c.dispatch(dst, in, 0, 0)
 	}
-	if err = c.end(err); err != nil {
+	if err = c.end(err, len(dst)); err != nil {
 		return nil, err
 	}
 	return dst, nil
@@ -52,6 +52,7 @@ type call struct {
 	f      *function
 	ctx    context.Context // what the guest runs under
 	cancel context.CancelFunc
+	seen   *observation // nil: no one looks
 }
 
 func nothing() {}
@@ -70,8 +71,8 @@ func (m *Module) guestContext(ctx context.Context, r *release) (context.Context,
 	return ctx, nothing
 }
 
-// begin finds fn in the generation that serves and takes an instance of it. end must follow.
-func (m *Module) begin(ctx context.Context, fn string) (call, error) {
+// admit finds fn in the generation that serves and takes an instance of it. release must follow.
+func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 	if err := ctx.Err(); err != nil {
 		return call{}, fmt.Errorf("isomer: %s: %w", fn, err)
 	}
@@ -138,8 +139,8 @@ func (c *call) dispatch(dst, in []byte, width, height int) ([]byte, error) {
 	return appendValues(dst[:0], out)
 }
 
-// end gives the instance back, or has it replaced, and returns the error for the caller.
-func (c *call) end(err error) error {
+// release gives the instance back, or has it replaced, and returns the error for the caller.
+func (c *call) release(err error) error {
 	c.cancel()
 	n := &c.m.counts[c.s.index]
 	n.calls.Add(1)

@@ -57,7 +57,7 @@ type SwapTimes struct {
 
 // emit tells whoever asked, one event at a time.
 func (m *Module) emit(r *release, e Event) {
-	if len(m.opts.events) == 0 {
+	if len(m.opts.events) == 0 && m.opts.observers == nil {
 		return
 	}
 	m.opts.eventOrder.Lock()
@@ -71,6 +71,11 @@ func (m *Module) emit(r *release, e Event) {
 	}
 	for _, f := range m.opts.events {
 		f(e)
+	}
+	for _, o := range m.opts.observers {
+		if o, ok := o.(EventObserver); ok {
+			o.ModuleEvent(m, e)
+		}
 	}
 }
 

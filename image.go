@@ -77,7 +77,7 @@ func (m *Module) CallImageInto(ctx context.Context, dst []byte, fn string, img I
 	if err := img.check(); err != nil {
 		return nil, fmt.Errorf("isomer: %s: %w", fn, err)
 	}
-	c, err := m.begin(ctx, fn)
+	c, err := m.begin(ctx, fn, len(img.RGB))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (m *Module) CallImageInto(ctx context.Context, dst []byte, fn string, img I
 	default:
 		err = fmt.Errorf("%w: %s takes no image, its convention is %s (Call)", ErrArgument, fn, c.f.Convention)
 	}
-	if err = c.end(err); err != nil {
+	if err = c.end(err, len(dst)); err != nil {
 		return nil, err
 	}
 	return dst, nil

@@ -25,6 +25,7 @@ type options struct {
 	cacheDir   string
 	watch      bool
 	events     []func(Event)
+	observers  []Observer
 	out        io.Writer
 	eventOrder *sync.Mutex
 }

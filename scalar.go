@@ -71,12 +71,12 @@ func (v Value) String() string {
 //
 //	out, err := m.CallScalar(ctx, "dew_point", isomer.F64(21.5), isomer.F64(0.6))
 func (m *Module) CallScalar(ctx context.Context, fn string, args ...Value) ([]Value, error) {
-	c, err := m.begin(ctx, fn)
+	c, err := m.begin(ctx, fn, 8*len(args))
 	if err != nil {
 		return nil, err
 	}
 	out, err := c.s.inst.scalar(c.ctx, c.f, args)
-	if err = c.end(err); err != nil {
+	if err = c.end(err, 8*len(out)); err != nil {
 		return nil, err
 	}
 	return out, nil

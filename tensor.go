@@ -90,15 +90,22 @@ var errNoTensors = errors.New("the module's manifest describes no tensors")
 // run copies the inputs into place, runs and lets read take the outputs. read does not escape, so
 // that a caller's closure costs no allocation.
 func (m *Module) run(ctx context.Context, inputs []Tensor, read func(*instance, []abi.TensorSpec) error) error {
-	c, err := m.begin(ctx, abi.ExportRun)
+	given, taken := 0, 0
+	for k := range inputs {
+		given += len(inputs[k].Data)
+	}
+	c, err := m.begin(ctx, abi.ExportRun, given)
 	if err != nil {
 		return err
 	}
 	err = c.tensors(inputs)
 	if err == nil {
 		err = read(c.s.inst, c.g.release.manifest.Outputs)
+		for _, at := range c.s.inst.outs {
+			taken += int(at.len)
+		}
 	}
-	return c.end(err)
+	return c.end(err, taken)
 }
 
 func (c *call) tensors(inputs []Tensor) error {
