@@ -8,10 +8,7 @@
 // Compatibility: v0, these interfaces may change until 1.0.
 package engine
 
-import (
-	"context"
-	"io"
-)
+import "context"
 
 // Engine compiles modules. Its methods may be called from several goroutines.
 type Engine interface {
@@ -57,13 +54,6 @@ type Code interface {
 type InstanceConfig struct {
 	// WASI grants wasi_snapshot_preview1; nil denies it.
 	WASI *WASI
-}
-
-// WASI is the smallest grant of wasi_snapshot_preview1 on which compiled Go, Rust or C runs: no
-// files, no environment, no arguments, and a clock and a random source that are the same in each
-// instance, so that a module computes the same on each layer.
-type WASI struct {
-	Stdout, Stderr io.Writer // nil discards
 }
 
 // Instance is one sandbox. It belongs to one goroutine at a time.
