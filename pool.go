@@ -23,7 +23,20 @@ type pool struct {
 type slot struct {
 	index int
 	inst  *instance // nil: lost and not replaced; the next holder tries again
-	_     [6]uint64 // a cache line each: neighbours are used by other processors
+	// memory is the size of the instance's memory when it was last free, for whoever holds no slot.
+	memory atomic.Uint64
+	_      [5]uint64 // a cache line each: neighbours are used by other processors
+}
+
+// measure notes the size of the instance's memory. The owner calls it: memory may grow in any call.
+func (s *slot) measure() {
+	n := uint64(0)
+	if s.inst != nil && s.inst.mem != nil {
+		n = uint64(len(s.inst.mem.Bytes()))
+	}
+	if s.memory.Load() != n { // mostly not; a store costs 5 ns more
+		s.memory.Store(n)
+	}
 }
 
 // errRetired sends a caller to the next generation.
@@ -97,6 +110,7 @@ func (p *pool) wait(ctx context.Context, retired <-chan struct{}) (*slot, error)
 
 // put gives a slot back.
 func (p *pool) put(s *slot) {
+	s.measure()
 	p.free.Or(1 << s.index)
 	if p.waiters.Load() > 0 {
 		select {

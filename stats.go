@@ -11,7 +11,8 @@ type Stats struct {
 	Name, Version, Digest string
 	Generation            uint64 // 1 is the module that was opened
 	Instances, Idle       int
-	Waiting               int // callers in the queue
+	Waiting               int    // callers in the queue
+	MemoryBytes           uint64 // of the instances' memories, each as it was after its last call
 
 	Calls     uint64 // ended, failed ones included
 	AppErrors uint64 // the function said no; these are no failures
@@ -42,6 +43,9 @@ func (m *Module) Stats() Stats {
 		r := g.release
 		s.Name, s.Version, s.Digest, s.Generation = r.name, r.version, r.digest, g.number
 		s.Idle, s.Waiting = g.pool.idle(), int(g.pool.waiters.Load())
+		for k := range g.pool.slots {
+			s.MemoryBytes += g.pool.slots[k].memory.Load()
+		}
 	}
 	m.status.fill(&s)
 	return s

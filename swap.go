@@ -135,6 +135,7 @@ func (m *Module) generation(ctx context.Context, r *release, t *SwapTimes) (*gen
 			return nil, err
 		}
 		g.pool.slots[k].inst = inst
+		g.pool.slots[k].measure()
 	}
 	t.Instantiate = time.Since(begin)
 	return g, nil
