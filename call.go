@@ -114,8 +114,21 @@ func (c *call) heal(ctx context.Context) error {
 	return nil
 }
 
-// dispatch calls by the function's convention.
+// dispatch calls by the function's convention. A shadow that is on sees input and answer.
 func (c *call) dispatch(dst, in []byte, width, height int) ([]byte, error) {
+	s := c.m.shadow.Load()
+	if s == nil {
+		return c.convention(dst, in, width, height)
+	}
+	sc := s.take(c, in, width, height) // before the answer may take the input's place
+	out, err := c.convention(dst, in, width, height)
+	if sc != nil {
+		s.answered(c, sc, out, nil, err)
+	}
+	return out, err
+}
+
+func (c *call) convention(dst, in []byte, width, height int) ([]byte, error) {
 	i, limit := c.s.inst, c.m.opts.maxOutput
 	if i.mem == nil && c.f.Convention != abi.Scalar {
 		return nil, fmt.Errorf("%w: %w (CallScalar)", ErrArgument, errNoMemory)

@@ -104,6 +104,7 @@ const (
 	StepManifest    Step = "manifest"
 	StepCompile     Step = "compile"
 	StepGate        Step = "gate"
+	StepShadow      Step = "shadow"
 	StepInstantiate Step = "instantiate"
 	StepCarry       Step = "carry state"
 )

@@ -13,6 +13,8 @@ const (
 	Detected         EventKind = "detected"          // the file has new content
 	Compiled         EventKind = "compiled"          // Took
 	Gated            EventKind = "gated"             // all golden cases passed: Cases, Took
+	ShadowStarted    EventKind = "shadow started"    // live calls are compared: Cases wanted
+	ShadowEnded      EventKind = "shadow ended"      // Cases compared, Differed, Dropped, Took; Err where it says no or could not compare
 	StateCarried     EventKind = "state carried"     // Bytes, Took
 	StateLost        EventKind = "state lost"        // the old module could not give it: Err
 	Loaded           EventKind = "loaded"            // the first generation serves: Times
@@ -24,7 +26,8 @@ const (
 	InstanceLost     EventKind = "instance lost"     // … and the new one could not be made: Err has both
 	FileWaiting      EventKind = "file waiting"      // the file is still being written
 	FileRemoved      EventKind = "file removed"      // the module serves on
-	Polling          EventKind = "polling"           // file events are not to be had: Err
+	Polling          EventKind = "polling"           // file events are not to be had, or not to be trusted: Err says why
+	HistoryFailed    EventKind = "history failed"    // WithHistory could not write or read: Err; the module serves all the same
 )
 
 // Event is something that happened to a Module outside its calls. Fields that do not belong to the
@@ -41,6 +44,8 @@ type Event struct {
 	Took       time.Duration
 	Times      SwapTimes
 	Cases      int
+	Differed   int // of Cases, in a shadow
+	Dropped    int // live calls that a shadow was too slow for
 	Bytes      int
 	Err        error
 }
@@ -49,6 +54,7 @@ type Event struct {
 type SwapTimes struct {
 	Compile     time.Duration // decode, validate, machine code
 	Gate        time.Duration // golden cases, with their own instance
+	Shadow      time.Duration // live calls compared
 	Instantiate time.Duration // all instances
 	Carry       time.Duration // state, with the wait for running calls
 	Publish     time.Duration // from one generation to the next
@@ -89,6 +95,9 @@ func (e Event) log(l *slog.Logger) {
 	}
 	if e.Took > 0 {
 		attrs = append(attrs, "took", e.Took)
+	}
+	if e.Kind == ShadowEnded {
+		attrs = append(attrs, "compared", e.Cases, "differed", e.Differed, "dropped", e.Dropped)
 	}
 	if e.Err != nil {
 		attrs = append(attrs, "error", e.Err)

@@ -52,6 +52,9 @@ type Module struct {
 	number   uint64     // of the current generation
 	draining sync.WaitGroup
 
+	wanting atomic.Int32           // who waits for swapping, and ends a shadow
+	shadow  atomic.Pointer[shadow] // nil: live calls are not compared
+
 	watch *watcher // nil: not watching
 
 	status status
@@ -137,7 +140,7 @@ func (m *Module) Close() error {
 	if m.watch != nil {
 		m.watch.close()
 	}
-	m.swapping.Lock()
+	m.lockSwapping(ErrClosed)
 	old := m.current.Swap(nil)
 	if old == nil {
 		m.swapping.Unlock()

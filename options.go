@@ -28,6 +28,8 @@ type options struct {
 	observers  []Observer
 	out        io.Writer
 	eventOrder *sync.Mutex
+	shadow     *Shadow // nil: off
+	historyDir string
 }
 
 const (

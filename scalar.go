@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/isomer-iot/isomer/engine"
@@ -75,11 +76,26 @@ func (m *Module) CallScalar(ctx context.Context, fn string, args ...Value) ([]Va
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.s.inst.scalar(c.ctx, c.f, args)
+	out, err := c.scalar(args)
 	if err = c.end(err, 8*len(out)); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// scalar calls a function of numbers. A shadow that is on sees arguments and results.
+func (c *call) scalar(args []Value) ([]Value, error) {
+	s := c.m.shadow.Load()
+	if s == nil {
+		return c.s.inst.scalar(c.ctx, c.f, args)
+	}
+	sc := s.take(c, nil, 0, 0)
+	out, err := c.s.inst.scalar(c.ctx, c.f, args)
+	if sc != nil {
+		sc.scalar, sc.Args = true, slices.Clone(args)
+		s.answered(c, sc, nil, slices.Clone(out), err)
+	}
+	return out, err
 }
 
 func (i *instance) scalar(ctx context.Context, f *function, args []Value) ([]Value, error) {

@@ -74,8 +74,8 @@ func (s *status) refuse(err *RefusedError) {
 	defer s.mu.Unlock()
 	s.refused++
 	s.refusal = err
-	// Who asked gave up, or the file could not be read: that says nothing about a module.
-	if !errors.Is(err.Cause, context.Canceled) && err.Digest != "" {
+	// Who asked gave up, something else was asked for, or the file could not be read: that says nothing about a module.
+	if !errors.Is(err.Cause, context.Canceled) && !errors.Is(err.Cause, ErrSuperseded) && err.Digest != "" {
 		s.rejected = err.Digest
 	}
 }

@@ -22,8 +22,11 @@ const carryPatience = 30 * time.Second
 // Swap puts the module bin into service in place of the present one, in the way that Open does when
 // the file changes. The file is not touched. An error leaves the present one serving and is a
 // *RefusedError; the same bytes as now do nothing.
+//
+// With WithShadow it returns when live calls have been compared. Another Swap, a newer file or a Rollback
+// meanwhile ends that with ErrSuperseded, Close with ErrClosed.
 func (m *Module) Swap(ctx context.Context, bin []byte) error {
-	m.swapping.Lock()
+	m.lockSwapping(ErrSuperseded)
 	defer m.swapping.Unlock()
 	if g := m.current.Load(); g == nil {
 		return ErrClosed
@@ -37,7 +40,7 @@ func (m *Module) Swap(ctx context.Context, bin []byte) error {
 // as long as making its instances. The module rolled away from is not taken from its file again
 // until the file's content changes. A second Rollback undoes the first.
 func (m *Module) Rollback(ctx context.Context) error {
-	m.swapping.Lock()
+	m.lockSwapping(ErrSuperseded)
 	defer m.swapping.Unlock()
 	old := m.current.Load()
 	if old == nil {
@@ -100,6 +103,13 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 	if step, err := m.gate(try, &t); err != nil {
 		r.unref()
 		return m.refuse(r, step, err)
+	}
+	if m.opts.shadow != nil && old != nil {
+		if err := m.shadowing(ctx, try.r, old, &t); err != nil {
+			r.unref()
+			return m.refuse(r, StepShadow, err)
+		}
+		try.restart(ctx)
 	}
 	next, err := m.generation(try.ctx, r, &t)
 	if err != nil {

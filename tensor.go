@@ -125,5 +125,33 @@ func (c *call) tensors(inputs []Tensor) error {
 	for k := range inputs {
 		copy(mem[i.ins[k].ptr:], inputs[k].Data)
 	}
-	return i.calls[c.f.index].call.Call(c.ctx, i.stack)
+	s := c.m.shadow.Load()
+	if s == nil {
+		return i.calls[c.f.index].call.Call(c.ctx, i.stack)
+	}
+	sc := s.take(c, nil, 0, 0)
+	if sc != nil {
+		sc.Input = i.joined(i.ins) // before the model uses its memory for other things
+		sc.size = int64(len(sc.Input))
+		s.bytes.Add(sc.size)
+	}
+	err := i.calls[c.f.index].call.Call(c.ctx, i.stack)
+	if sc != nil {
+		var out []byte
+		if err == nil {
+			out = i.joined(i.outs)
+		}
+		s.answered(c, sc, out, nil, err)
+	}
+	return err
+}
+
+// joined are tensors in memory, one after the other.
+func (i *instance) joined(at []span) []byte {
+	mem := i.mem.Bytes()
+	var out []byte
+	for _, t := range at {
+		out = append(out, mem[t.ptr:t.ptr+t.len]...)
+	}
+	return out
 }

@@ -34,7 +34,7 @@ type trial struct {
 // needs to be, because nothing of the module runs before it serves, it tries r itself.
 func (m *Module) newTrial(ctx context.Context, r *release, bin []byte, swap bool) (*trial, error) {
 	t := &trial{r: r, ctx: ctx, end: nothing, limit: m.opts.gateLimit}
-	if _, bounded := ctx.Deadline(); t.limit == 0 || !(swap || bounded || m.opts.deadline > 0) || !r.runsEarly(bin) {
+	if _, bounded := ctx.Deadline(); t.limit == 0 || !(swap || bounded || m.opts.deadline > 0) || !(r.runsEarly(bin) || swap && m.opts.shadow != nil) {
 		return t, nil
 	}
 	if m.opts.deadline == 0 {
@@ -50,6 +50,14 @@ func (m *Module) newTrial(ctx context.Context, r *release, bin []byte, swap bool
 	}
 	t.ctx, t.end = context.WithTimeout(ctx, t.limit)
 	return t, nil
+}
+
+// restart gives what follows a shadow the whole limit again.
+func (t *trial) restart(ctx context.Context) {
+	if _, bounded := t.ctx.Deadline(); bounded {
+		t.end()
+		t.ctx, t.end = context.WithTimeout(ctx, t.limit)
+	}
 }
 
 // runsEarly reports whether anything of the module runs before its first call.

@@ -26,3 +26,51 @@ func writers(f *os.File) writing {
 	})
 	return state
 }
+
+// remote names the file system of dir where another machine, or a program behind it, can change files
+// without an event here. Overlay is none of them: changes through the mount have events, and every
+// container would poll.
+func remote(dir string) string {
+	var st syscall.Statfs_t
+	if syscall.Statfs(dir, &st) != nil {
+		return ""
+	}
+	return remoteName(uint32(st.Type))
+}
+
+// remoteName knows the magic numbers of statfs(2) and linux/magic.h.
+func remoteName(magic uint32) string {
+	switch magic {
+	case 0x6969:
+		return "nfs"
+	case 0x517b:
+		return "smb"
+	case 0xfe534d42:
+		return "smb2"
+	case 0xff534d42:
+		return "cifs"
+	case 0x65735546:
+		return "fuse"
+	case 0x01021997:
+		return "9p"
+	case 0x00c36400:
+		return "ceph"
+	case 0x5346414f, 0x6b414653:
+		return "afs"
+	case 0x73757245:
+		return "coda"
+	case 0x0bd00bd0:
+		return "lustre"
+	case 0x47504653:
+		return "gpfs"
+	case 0x7461636f:
+		return "ocfs2"
+	case 0x01161970:
+		return "gfs2"
+	case 0x786f4256:
+		return "vboxsf"
+	case 0xbacbacbc:
+		return "vmhgfs"
+	}
+	return ""
+}
