@@ -3,6 +3,7 @@ package isomer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,29 +34,37 @@ const (
 	// last, by stat alone: some changes have no event (a directory further up was renamed and made
 	// again, another machine wrote to a network file system).
 	glanceEvery = 2 * time.Second
+	// coarse is the coarsest step of modification times (vfat): a file younger than that may change once
+	// more and look the same.
+	coarse = 2 * time.Second
 )
 
 // watcher keeps a Module current with its file. fsnotify does not report that a writer is done, so
 // an event only leads to a look at the file; look decides.
 type watcher struct {
 	path  string
-	fs    *fsnotify.Watcher      // nil: polling
+	fs    *fsnotify.Watcher      // nil: polling, until one can be had
 	names map[string]bool        // paths whose change concerns us: the file, links to it, directories
 	dirs  map[string]os.FileInfo // watched directories
 	seen  os.FileInfo            // the file when it was looked at last; nil: not there
 	most  int64                  // bytes that a module may have
 	err   error                  // why there are no events
 	who   func(*os.File) writing
+	open  func() (*fsnotify.Watcher, error)
+	where func(dir string) string // file system without trustworthy events; empty: none
 
 	m       *Module
 	stop    chan struct{}
 	ctx     context.Context // of swaps that changes lead to
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	done    sync.WaitGroup
 	once    sync.Once
 	waiting bool // FileWaiting was said
 	gone    bool // FileRemoved was said
 	polling bool // Polling was said
+	young   bool // the file was younger than coarse at the last look
+	trying  *trying
+	brought string // digest of the file's content that was tried last
 	last    sight
 
 	unreadable string // the last error of reading that was said
@@ -67,10 +76,19 @@ type sight struct {
 	since time.Time // first seen like this
 }
 
+// trying is a module from the file that is in its shadow, while the file is watched on.
+type trying struct {
+	digest string
+	end    context.CancelCauseFunc
+	done   chan struct{}
+}
+
 func newWatcher(path string) *watcher {
-	w := &watcher{path: path, who: writers, stop: make(chan struct{}), dirs: map[string]os.FileInfo{}, most: maxFile}
-	w.ctx, w.cancel = context.WithCancel(context.Background())
-	w.fs, w.err = fsnotify.NewWatcher()
+	w := &watcher{
+		path: path, who: writers, open: fsnotify.NewWatcher, where: remote,
+		stop: make(chan struct{}), dirs: map[string]os.FileInfo{}, most: maxFile,
+	}
+	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	w.rewatch()
 	return w
 }
@@ -83,58 +101,58 @@ func (w *watcher) start(m *Module) {
 func (w *watcher) close() {
 	w.once.Do(func() {
 		close(w.stop)
-		w.cancel()
+		w.cancel(ErrClosed)
+		w.done.Wait()
 		if w.fs != nil {
 			_ = w.fs.Close()
 		}
 	})
-	w.done.Wait()
 }
 
 func (w *watcher) loop() {
-	var events <-chan fsnotify.Event
-	var errs <-chan error
-	if w.fs != nil {
-		events, errs = w.fs.Events, w.fs.Errors
-	}
 	// The file may have changed between watching and reading, while the first module was compiled.
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	glance := time.NewTicker(glanceEvery)
 	defer glance.Stop()
 	var first time.Time // of the changes not looked at yet
+	polled := false     // the timer is that of polling: nothing is known to have happened
 	for {
+		var events <-chan fsnotify.Event
+		var errs <-chan error
+		if w.fs != nil { // it may come later
+			events, errs = w.fs.Events, w.fs.Errors
+		}
 		select {
 		case <-w.stop:
 			return
-		case e, ok := <-events:
-			if !ok {
-				events = nil
-				continue
-			}
+		case e := <-events:
 			if !w.concerns(e) {
 				continue
 			}
+			polled = false
 			if first.IsZero() {
 				first = time.Now()
 			}
 			timer.Reset(min(settle, max(0, settleMost-time.Since(first))))
-		case err, ok := <-errs:
-			if !ok {
-				errs = nil
-				continue
-			}
+		case err := <-errs:
 			// Events were lost (or the watch is broken); what they were about is seen by looking.
 			w.err = err
+			polled = false
 			timer.Reset(settle)
 		case <-glance.C:
-			if first.IsZero() && w.changed() {
+			if first.IsZero() && !w.polling && w.changed() {
+				polled = false
 				timer.Reset(0)
 			}
 		case <-timer.C:
 			first = time.Time{}
-			again := w.look()
-			if w.err != nil && (again == 0 || again > pollEvery) {
+			again := time.Duration(0)
+			if w.rewatch(); !polled || w.err == nil || w.changed() {
+				again = w.look()
+			}
+			polled = w.err != nil && again == 0
+			if polled || again > pollEvery {
 				again = pollEvery
 			}
 			if again > 0 {
@@ -160,11 +178,17 @@ func (w *watcher) concerns(e fsnotify.Event) bool {
 func (w *watcher) rewatch() {
 	names, dirs := chain(w.path)
 	w.names = names
-	if w.fs == nil {
-		return
-	}
 	w.err = nil
+	if w.fs == nil {
+		if w.fs, w.err = w.open(); w.err != nil {
+			w.fs = nil
+			return
+		}
+	}
 	for d := range dirs {
+		if kind := w.where(d); kind != "" {
+			w.err = fmt.Errorf("%s is on %s, where changes made elsewhere have no events", d, kind)
+		}
 		now, err := os.Stat(d)
 		if was := w.dirs[d]; was != nil {
 			if err == nil && os.SameFile(was, now) {
@@ -195,6 +219,15 @@ func (w *watcher) changed() bool {
 	for d, was := range w.dirs {
 		if now, err := os.Stat(d); err != nil || !os.SameFile(was, now) {
 			return true
+		}
+	}
+	if w.polling {
+		if w.young {
+			return true
+		}
+		// NFS answers stat from memory for up to a minute, but asks its server when a file is opened.
+		if f, _, err := openModule(w.path, w.most); err == nil {
+			_ = f.Close()
 		}
 	}
 	now, err := os.Stat(w.path)
@@ -240,14 +273,16 @@ func chain(path string) (names, dirs map[string]bool) {
 // look reads the file if it is complete and swaps if it is new. It returns when to look again, 0 for
 // after the next event.
 func (w *watcher) look() time.Duration {
-	w.rewatch()
 	if w.err != nil && !w.polling {
 		w.polling = true
 		w.m.emit(w.m.info(), Event{Kind: Polling, Err: w.err})
 	} else if w.err == nil {
 		w.polling = false
 	}
-	w.seen, _ = os.Stat(w.path)
+	if w.seen, _ = os.Stat(w.path); w.seen != nil {
+		age := time.Since(w.seen.ModTime())
+		w.young = age > -coarse && age < coarse
+	}
 	bin, again, err := w.read()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -275,16 +310,48 @@ func (w *watcher) look() time.Duration {
 	return 0
 }
 
-// bring puts new content of the file into service.
+// bring puts new content of the file into service. A shadow takes minutes, so then it goes on beside
+// the watching; a newer file ends it.
 func (w *watcher) bring(bin []byte) {
-	m := w.m
-	m.swapping.Lock()
-	defer m.swapping.Unlock()
-	g := m.current.Load()
-	if g == nil {
+	digest := digestOf(bin)
+	if t := w.trying; t != nil {
+		select {
+		case <-t.done:
+		default:
+			if t.digest == digest {
+				return
+			}
+		}
+		t.end(ErrSuperseded)
+		<-t.done
+		w.trying = nil
+	}
+	if w.m.opts.shadow == nil {
+		w.put(w.ctx, bin, digest)
 		return
 	}
-	digest := digestOf(bin)
+	if w.m.shadow.Load() != nil && digest == w.brought {
+		return // the file did not change: no reason to end the shadow of a Swap
+	}
+	w.brought = digest
+	ctx, end := context.WithCancelCause(w.ctx)
+	t := &trying{digest: digest, end: end, done: make(chan struct{})}
+	w.trying = t
+	w.done.Go(func() {
+		defer close(t.done)
+		defer end(nil)
+		w.put(ctx, bin, digest)
+	})
+}
+
+func (w *watcher) put(ctx context.Context, bin []byte, digest string) {
+	m := w.m
+	m.lockSwapping(ErrSuperseded)
+	defer m.swapping.Unlock()
+	g := m.current.Load()
+	if g == nil || ctx.Err() != nil {
+		return
+	}
 	if digest == g.release.digest {
 		m.status.restored()
 		return
@@ -294,7 +361,7 @@ func (w *watcher) bring(bin []byte) {
 	}
 	m.emit(g.release, Event{Kind: Detected, Bytes: len(bin)})
 	// The refusal is an event and in the stats; there is no one to return it to.
-	_ = m.replace(w.ctx, bin)
+	_ = m.replace(ctx, bin)
 }
 
 // read returns the file's content, or nil while it is not complete.

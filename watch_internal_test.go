@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/isomer-iot/isomer/engine/enginetest"
 )
 
@@ -67,7 +69,8 @@ func TestPollingWithoutEvents(t *testing.T) {
 	defer m.Close()
 	w := newWatcher(path)
 	_ = w.fs.Close()
-	w.fs, w.err = nil, os.ErrPermission
+	w.fs = nil
+	w.open = func() (*fsnotify.Watcher, error) { return nil, os.ErrPermission }
 	m.watch = w
 	w.start(m)
 	wait := func(kind EventKind) {
