@@ -12,7 +12,8 @@ import (
 
 // The files are listed one by one: build products beside them must not get in.
 //
-//go:embed go/guest.go c/isomer.h as/isomer.ts rust/Cargo.toml rust/src/lib.rs
+//go:embed go/guest.go go/host.go go/host_wasip1.go go/host_other.go c/isomer.h as/isomer.ts as/host.ts
+//go:embed rust/Cargo.toml rust/src/lib.rs rust/src/host.rs
 //go:embed example/isomer.json example/README.md example/go/main.go example/c/main.c
 //go:embed example/as/index.ts example/as/package.json example/rust/Cargo.toml example/rust/src/lib.rs
 var files embed.FS
@@ -20,15 +21,24 @@ var files embed.FS
 // SDKModule is the Go module that guest/go belongs to.
 const SDKModule = "github.com/isomer-iot/isomer"
 
-const goVendor = "vendor/" + SDKModule + "/guest/go/guest.go"
+const goVendor = "vendor/" + SDKModule + "/guest/go/"
 
 // projects says for each language where each file of a new project comes from. The SDK comes along,
 // so that a project builds without a network and stays as it is until its author takes a newer one.
 var projects = map[string]map[string]string{
-	"go":   {"main.go": "example/go/main.go", goVendor: "go/guest.go"},
-	"c":    {"main.c": "example/c/main.c", "isomer.h": "c/isomer.h"},
-	"as":   {"index.ts": "example/as/index.ts", "package.json": "example/as/package.json", "isomer.ts": "as/isomer.ts"},
-	"rust": {"Cargo.toml": "example/rust/Cargo.toml", "src/lib.rs": "example/rust/src/lib.rs", "isomer-guest/Cargo.toml": "rust/Cargo.toml", "isomer-guest/src/lib.rs": "rust/src/lib.rs"},
+	"go": {
+		"main.go": "example/go/main.go", goVendor + "guest.go": "go/guest.go", goVendor + "host.go": "go/host.go",
+		goVendor + "host_wasip1.go": "go/host_wasip1.go", goVendor + "host_other.go": "go/host_other.go",
+	},
+	"c": {"main.c": "example/c/main.c", "isomer.h": "c/isomer.h"},
+	"as": {
+		"index.ts": "example/as/index.ts", "package.json": "example/as/package.json",
+		"isomer.ts": "as/isomer.ts", "host.ts": "as/host.ts",
+	},
+	"rust": {
+		"Cargo.toml": "example/rust/Cargo.toml", "src/lib.rs": "example/rust/src/lib.rs", "isomer-guest/Cargo.toml": "rust/Cargo.toml",
+		"isomer-guest/src/lib.rs": "rust/src/lib.rs", "isomer-guest/src/host.rs": "rust/src/host.rs",
+	},
 }
 
 // Languages are those that Project knows.

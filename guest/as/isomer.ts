@@ -38,12 +38,12 @@ export function fail(message: string): Answer {
 
 // The body of an exported function of the convention bytes.
 export function answer(ptr: usize, len: usize, f: (input: Uint8Array) => Answer): usize {
-  return respond(f(take(ptr, len)));
+  return respond(f(received(ptr, len)));
 }
 
 // The body of an exported function of the convention image: (width, height, ptr, len).
 export function answerImage(width: u32, height: u32, ptr: usize, len: usize, f: (image: Image) => Answer): usize {
-  return respond(f(new Image(width, height, take(ptr, len))));
+  return respond(f(new Image(width, height, received(ptr, len))));
 }
 
 // The body of the export isomer_save: (): usize. The bytes go to the next version's isomer_restore.
@@ -56,10 +56,11 @@ export function save(state: Uint8Array): usize {
 
 // The state that isomer_restore was given: (ptr: usize, len: usize): void.
 export function restored(ptr: usize, len: usize): Uint8Array {
-  return take(ptr, len);
+  return received(ptr, len);
 }
 
-// Writes one line to standard error, which the host shows or drops.
+// Writes one line to standard error, which the host shows or drops. It needs no permission; tell of host.ts
+// gives the host a level too, and needs one.
 export function log(line: string): void {
   const text = utf8(line + "\n");
   const part: usize = memory.data(8);
@@ -76,7 +77,7 @@ export function abort(message: string | null, file: string | null, line: u32, co
   unreachable();
 }
 
-// The host's allocator. The garbage collector does not see these blocks; take frees them.
+// The host's allocator. The garbage collector does not see these blocks; received frees them.
 export function cabi_realloc(old: usize, oldLen: usize, align: usize, size: usize): usize {
   if (size == 0) return align;
   if (align > 16) unreachable(); // heap.alloc aligns to 16
@@ -100,7 +101,8 @@ const result: usize = memory.data(12, 4); // result<list<u8>, string>
 const list: usize = memory.data(8, 4); // list<u8>
 let kept: Uint8Array = new Uint8Array(0); // the last answer, alive until the next one
 
-function take(ptr: usize, len: usize): Uint8Array {
+// Takes over a block that the host has got from cabi_realloc and filled.
+export function received(ptr: usize, len: usize): Uint8Array {
   const input = new Uint8Array(<i32>len);
   if (len != 0) {
     memory.copy(input.dataStart, ptr, len);

@@ -13,6 +13,10 @@
 //
 // A module serves one call at a time. A panic is a trap: it costs the call and the instance.
 //
+// What the host lends (Log, Now, Monotonic, Random, KV…, Fetch, Publish) is imported by a module that uses it
+// and by no other, so that a host refuses only those that want what it does not grant. Outside WebAssembly the
+// clock, the random source and the log are the machine's own, and the rest answers ErrNoHost.
+//
 // Compatibility: v0, the API may change until 1.0.
 package guest
 
@@ -74,14 +78,15 @@ func Restore(ptr, n uint32, f func(state []byte) error) {
 	}
 }
 
-// Logf writes a line to standard error, which the host shows or drops.
+// Logf writes a line to standard error, which the host shows or drops. It needs no permission; Log gives the
+// host a level too, and needs one.
 func Logf(format string, args ...any) {
 	fmt.Fprintln(os.Stderr, strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
 }
 
 // What the host holds addresses of: the collector must not free it. Objects on Go's heap do not move.
 var (
-	inputs   = map[uint32][]byte{} // given out by cabi_realloc, by address
+	inputs   = map[uint32][]byte{} // given out by cabi_realloc and not yet taken, by address
 	answered []byte                // the last answer, until the next one
 	result   struct {              // result<list<u8>, string>
 		tag      uint8

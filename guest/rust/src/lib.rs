@@ -15,6 +15,8 @@
 //!
 //! Compatibility: v0, the API may change until 1.0.
 
+pub mod host;
+
 use std::alloc::{alloc, handle_alloc_error, realloc, Layout};
 use std::cell::UnsafeCell;
 
@@ -79,7 +81,8 @@ macro_rules! state {
     };
 }
 
-/// Writes one line to standard error, which the host shows or drops.
+/// Writes one line to standard error, which the host shows or drops. It needs no permission;
+/// [`host::log`] gives the host a level too, and needs one.
 pub fn log(line: &str) {
     #[cfg(target_arch = "wasm32")]
     {
