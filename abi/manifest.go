@@ -29,8 +29,9 @@ type Manifest struct {
 	Labels []string `json:"labels,omitempty"`
 	// Features are the WebAssembly features needed beyond the first version, such as "simd128".
 	Features []string `json:"features,omitempty"`
-	// Permissions are what the module asks of its host, such as "clock"; empty: nothing. The bridge does
-	// not read them yet: nothing is granted or denied by them.
+	// Permissions are what the module asks of its host, such as "log" or "http:api.example.com"
+	// (ParsePermission); empty: nothing. A host that does not grant all of them refuses the module, and a
+	// module gets nothing that is not among them.
 	Permissions []string `json:"permissions,omitempty"`
 	// Memory bounds the module's memory; nil: the host's own limit alone.
 	Memory *MemorySpec `json:"memory,omitempty"`

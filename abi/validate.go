@@ -33,7 +33,7 @@ func (m Manifest) Validate() error {
 	c.tensors("outputs", m.Outputs)
 	c.image(m.Image)
 	c.unique("features", m.Features)
-	c.unique("permissions", m.Permissions)
+	c.permissions(m.Permissions)
 	if mem := m.Memory; mem != nil {
 		if mem.MinPages > maxPages || mem.MaxPages > maxPages {
 			c.add("memory: %d to %d pages, the largest is %d", mem.MinPages, mem.MaxPages, maxPages)
@@ -154,6 +154,19 @@ func (c *checker) unique(field string, list []string) {
 			c.add("%s[%d]: %q is there twice", field, i, s)
 		}
 		seen[s] = true
+	}
+}
+
+func (c *checker) permissions(list []string) {
+	seen := make(map[Permission]bool, len(list))
+	for i, s := range list {
+		p, err := ParsePermission(s)
+		if err != nil {
+			c.add("permissions[%d]: %v", i, err)
+		} else if seen[p] {
+			c.add("permissions[%d]: %q is there twice", i, s)
+		}
+		seen[p] = true
 	}
 }
 
