@@ -16,6 +16,8 @@ import (
 //go:embed rust/Cargo.toml rust/src/lib.rs rust/src/host.rs
 //go:embed example/isomer.json example/README.md example/go/main.go example/c/main.c
 //go:embed example/as/index.ts example/as/package.json example/rust/Cargo.toml example/rust/src/lib.rs
+//go:embed example/station/isomer.json example/station/README.md example/station/go/main.go example/station/c/main.c
+//go:embed example/station/as/index.ts example/station/rust/src/lib.rs
 var files embed.FS
 
 // SDKModule is the Go module that guest/go belongs to.
@@ -23,32 +25,45 @@ const SDKModule = "github.com/isomer-iot/isomer"
 
 const goVendor = "vendor/" + SDKModule + "/guest/go/"
 
+// source is a file of a project, and whether each example has its own.
+type source struct {
+	path string
+	own  bool
+}
+
 // projects says for each language where each file of a new project comes from. The SDK comes along,
 // so that a project builds without a network and stays as it is until its author takes a newer one.
-var projects = map[string]map[string]string{
+var projects = map[string]map[string]source{
 	"go": {
-		"main.go": "example/go/main.go", goVendor + "guest.go": "go/guest.go", goVendor + "host.go": "go/host.go",
-		goVendor + "host_wasip1.go": "go/host_wasip1.go", goVendor + "host_other.go": "go/host_other.go",
+		"main.go": {"go/main.go", true}, goVendor + "guest.go": {"go/guest.go", false}, goVendor + "host.go": {"go/host.go", false},
+		goVendor + "host_wasip1.go": {"go/host_wasip1.go", false}, goVendor + "host_other.go": {"go/host_other.go", false},
 	},
-	"c": {"main.c": "example/c/main.c", "isomer.h": "c/isomer.h"},
+	"c": {"main.c": {"c/main.c", true}, "isomer.h": {"c/isomer.h", false}},
 	"as": {
-		"index.ts": "example/as/index.ts", "package.json": "example/as/package.json",
-		"isomer.ts": "as/isomer.ts", "host.ts": "as/host.ts",
+		"index.ts": {"as/index.ts", true}, "package.json": {"example/as/package.json", false},
+		"isomer.ts": {"as/isomer.ts", false}, "host.ts": {"as/host.ts", false},
 	},
 	"rust": {
-		"Cargo.toml": "example/rust/Cargo.toml", "src/lib.rs": "example/rust/src/lib.rs", "isomer-guest/Cargo.toml": "rust/Cargo.toml",
-		"isomer-guest/src/lib.rs": "rust/src/lib.rs", "isomer-guest/src/host.rs": "rust/src/host.rs",
+		"Cargo.toml": {"example/rust/Cargo.toml", false}, "src/lib.rs": {"rust/src/lib.rs", true},
+		"isomer-guest/Cargo.toml": {"rust/Cargo.toml", false}, "isomer-guest/src/lib.rs": {"rust/src/lib.rs", false},
+		"isomer-guest/src/host.rs": {"rust/src/host.rs", false},
 	},
 }
+
+// examples are the folders of what a project begins with.
+var examples = map[string]string{"meter": "example/", "station": "example/station/"}
 
 // Languages are those that Project knows.
 func Languages() []string { return []string{"go", "c", "rust", "as"} }
 
-// Project gives the files of a new project by path with slashes; nil for an unknown language. version is
-// that of the SDK module, in the form that go.mod takes.
-func Project(lang, name, version string) map[string]string {
-	from := projects[lang]
-	if from == nil {
+// Examples are what a project can begin with: a function of JSON, or everything that a module can do.
+func Examples() []string { return []string{"meter", "station"} }
+
+// Project gives the files of a new project by path with slashes; nil for an unknown language or example.
+// version is that of the SDK module, in the form that go.mod takes.
+func Project(lang, example, name, version string) map[string]string {
+	from, folder := projects[lang], examples[example]
+	if from == nil || folder == "" {
 		return nil
 	}
 	prepare := ""
@@ -64,10 +79,13 @@ func Project(lang, name, version string) map[string]string {
 		}
 		out[to] = fill.Replace(string(b))
 	}
-	read("isomer.json", "example/isomer.json")
-	read("README.md", "example/README.md")
-	for to, path := range from {
-		read(to, path)
+	read("isomer.json", folder+"isomer.json")
+	read("README.md", folder+"README.md")
+	for to, file := range from {
+		if file.own {
+			file.path = folder + file.path
+		}
+		read(to, file.path)
 	}
 	if lang == "go" {
 		out["go.mod"] = "module example.com/" + name + "\n\ngo 1.26.0\n\nrequire " + SDKModule + " " + version + "\n"

@@ -18,12 +18,15 @@ import (
 var projectName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 
 func newCommand(std streams) *cobra.Command {
-	var lang string
+	var lang, example string
 	c := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Begin a module in Go, C, Rust or AssemblyScript",
 		Long: `Write a small project into the new folder NAME: a function that works, the SDK that it needs, golden cases
-in isomer.json and a README. "isomer build NAME" makes a module of it.`,
+in isomer.json and a README. "isomer build NAME" makes a module of it, "isomer dev NAME" one at each save.
+
+The example meter is one function of JSON; station is everything that a module can do: pictures, state that
+outlives a version, and what a host lends.`,
 		Example: `  isomer new meter --lang go
   isomer build meter
   isomer call meter/meter.wasm total --json '[250, 750]'`,
@@ -33,9 +36,12 @@ in isomer.json and a README. "isomer build NAME" makes a module of it.`,
 			if !projectName.MatchString(name) {
 				return usage(c, "%q: a name is lower-case letters, digits, _ and -, and begins with a letter", name)
 			}
-			files := guest.Project(lang, name, sdkVersion())
-			if files == nil {
+			if !slices.Contains(guest.Languages(), lang) {
 				return usage(c, "--lang %s: want one of %s", lang, strings.Join(guest.Languages(), ", "))
+			}
+			files := guest.Project(lang, example, name, sdkVersion())
+			if files == nil {
+				return usage(c, "--example %s: want one of %s", example, strings.Join(guest.Examples(), ", "))
 			}
 			if there, err := os.ReadDir(dir); err == nil && len(there) > 0 {
 				return hint(fmt.Errorf("%s: the folder is not empty", dir), "choose another name")
@@ -54,6 +60,7 @@ in isomer.json and a README. "isomer build NAME" makes a module of it.`,
 		},
 	}
 	c.Flags().StringVar(&lang, "lang", "go", "`LANGUAGE` of the project: go, c, rust or as (AssemblyScript)")
+	c.Flags().StringVar(&example, "example", "meter", "`EXAMPLE` that the project begins with: meter or station")
 	return c
 }
 

@@ -37,7 +37,7 @@ macro_rules! bytes {
             // A symbol of this name only in WebAssembly: in a native test it could hide one of the system.
             #[cfg_attr(target_arch = "wasm32", export_name = stringify!($name))]
             #[allow(dead_code)]
-            extern "C" fn export(ptr: *mut u8, len: usize) -> *const $crate::Answer {
+            extern "C" fn __isomer_export(ptr: *mut u8, len: usize) -> *const $crate::Answer {
                 let input = unsafe { $crate::take(ptr, len) };
                 $crate::respond($name(&input))
             }
@@ -53,7 +53,7 @@ macro_rules! image {
         const _: () = {
             #[cfg_attr(target_arch = "wasm32", export_name = stringify!($name))]
             #[allow(dead_code)]
-            extern "C" fn export(width: u32, height: u32, ptr: *mut u8, len: usize) -> *const $crate::Answer {
+            extern "C" fn __isomer_export(width: u32, height: u32, ptr: *mut u8, len: usize) -> *const $crate::Answer {
                 let rgb = unsafe { $crate::take(ptr, len) };
                 $crate::respond($name($crate::Image { width, height, rgb: &rgb }))
             }
@@ -68,12 +68,12 @@ macro_rules! state {
         const _: () = {
             #[cfg_attr(target_arch = "wasm32", export_name = "isomer_save")]
             #[allow(dead_code)]
-            extern "C" fn save() -> *const $crate::List {
+            extern "C" fn __isomer_save() -> *const $crate::List {
                 $crate::saved($save())
             }
             #[cfg_attr(target_arch = "wasm32", export_name = "isomer_restore")]
             #[allow(dead_code)]
-            extern "C" fn restore(ptr: *mut u8, len: usize) {
+            extern "C" fn __isomer_restore(ptr: *mut u8, len: usize) {
                 let state = unsafe { $crate::take(ptr, len) };
                 $restore(&state)
             }
