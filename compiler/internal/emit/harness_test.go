@@ -125,6 +125,15 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
 	m := make([]bool, size)
 	for _, n := range g.Nodes {
+		if s, ok := n.Op.(ir.Scratcher); ok {
+			var in []ir.Type
+			for _, v := range n.In {
+				in = append(in, v.Type)
+			}
+			for i := range s.Scratch(in) {
+				m[p.Scratch(n)+i] = true
+			}
+		}
 		for _, v := range n.Out {
 			l := p.Of(v)
 			first, bytes := l.Address, 4*l.Shape.Elems()

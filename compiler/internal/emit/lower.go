@@ -35,6 +35,8 @@ func calls(n *ir.Node) int {
 	case ir.MatMul:
 		y := n.Out[0].Type.Shape
 		return y[:len(y)-2].Elems()
+	case ir.Recurrent:
+		return len(op.Lens)
 	case ir.Gather:
 		if idx := n.In[1].Const; idx != nil {
 			return len(idx.I)
@@ -104,6 +106,8 @@ func (l *lowerer) node(n *ir.Node) error {
 		last := in[0].Shape[len(in[0].Shape)-1]
 		l.call(kernel.Softmax{Rows: in[0].Shape.Elems() / last, N: last}, out.Address, in[0].Address)
 		return nil
+	case ir.Recurrent:
+		return l.recurrent(op, n, in)
 	}
 	return fmt.Errorf("no kernel computes %s", n.Op.Name())
 }
@@ -111,11 +115,13 @@ func (l *lowerer) node(n *ir.Node) error {
 // packed reports whether input i of op, if it is constant, gets a place of its own making: panels of
 // weights, or indices that become addresses. Laying it out as it stands would ship it twice.
 func packed(op ir.Op, i int) bool {
-	switch op.(type) {
+	switch op := op.(type) {
 	case ir.Conv, ir.MatMul:
 		return i == 1 || i == 2
 	case ir.Gather:
 		return i == 1
+	case ir.Recurrent:
+		return i >= 1 && i <= op.Weights()
 	}
 	return false
 }

@@ -39,7 +39,20 @@ var unaryFns = map[string]unaryFn{
 	"sqrt":        {0, func(x float64, _ [2]float32) float64 { return math.Sqrt(x) }},
 	"floor":       {0, func(x float64, _ [2]float32) float64 { return math.Floor(x) }},
 	"ceil":        {0, func(x float64, _ [2]float32) float64 { return math.Ceil(x) }},
+	"affine":      {2, func(x float64, p [2]float32) float64 { return float64(p[0])*x + float64(p[1]) }},
+	"scaledtanh":  {2, func(x float64, p [2]float32) float64 { return float64(p[0]) * math.Tanh(float64(p[1])*x) }},
+	"softsign":    {0, func(x float64, _ [2]float32) float64 { return x / (1 + math.Abs(x)) }},
+	"softplus":    {0, func(x float64, _ [2]float32) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }},
+	"above":       {1, above}, // ThresholdedRelu
 	"round":       {0, func(x float64, _ [2]float32) float64 { return math.RoundToEven(x) }},
+}
+
+// above is x where it is greater than the parameter, else 0.
+func above(x float64, p [2]float32) float64 {
+	if x > float64(p[0]) || math.IsNaN(x) {
+		return x
+	}
+	return 0
 }
 
 // sign is -1, 0 or 1; NaN stays NaN.

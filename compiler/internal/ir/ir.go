@@ -174,6 +174,12 @@ type Op interface {
 	Eval(in []*Tensor) ([]*Tensor, error)
 }
 
+// Scratcher is an operator whose kernel needs memory of its own while it runs.
+type Scratcher interface {
+	// Scratch is the number of bytes.
+	Scratch(in []Type) int
+}
+
 // NewNode infers the output types of op over in and returns the node with its fresh outputs,
 // named after the node.
 func NewNode(name string, op Op, in ...*Value) (*Node, error) {

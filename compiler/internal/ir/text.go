@@ -31,6 +31,7 @@ func init() {
 	for _, op := range []Op{
 		Conv{}, MatMul{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
 		Reduce{}, Softmax{}, Pool{},
+		Recurrent{},
 	} {
 		ops[op.Name()] = reflect.TypeOf(op)
 	}

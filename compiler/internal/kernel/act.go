@@ -53,6 +53,16 @@ var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
 	"floor":   lanewise(wasm.F32x4Floor),
 	"ceil":    lanewise(wasm.F32x4Ceil),
 	"round":   lanewise(wasm.F32x4Nearest),
+
+	"affine": func(f *fn, x wasm.Local, p [2]float32) { f.affine(x, p) },
+	"scaledtanh": func(f *fn, x wasm.Local, p [2]float32) {
+		f.mulBy(x, p[1])
+		f.tanh(x)
+		f.mulBy(x, p[0])
+	},
+	"softsign": func(f *fn, x wasm.Local, _ [2]float32) { f.softsign(x) },
+	"softplus": func(f *fn, x wasm.Local, _ [2]float32) { f.softplus(x) },
+	"above":    func(f *fn, x wasm.Local, p [2]float32) { f.above(x, p[0]) },
 }
 
 func lanewise(op wasm.Op) func(*fn, wasm.Local, [2]float32) {

@@ -56,9 +56,18 @@ func (g Gemm) Args() int {
 
 // Emit implements [Kernel].
 func (g Gemm) Emit(c *wasm.Code) {
-	e := &gemm{Gemm: g, c: c, fn: fn{c: c}, a: c.Param(0), b: c.Param(1), out: c.Param(2), bias: c.Param(3)}
+	p := make([]wasm.Local, g.Args())
+	for i := range p {
+		p[i] = c.Param(i)
+	}
+	g.emit(c, p)
+}
+
+// emit writes the product within another kernel; args are its arguments, and change.
+func (g Gemm) emit(c *wasm.Code, args []wasm.Local) {
+	e := &gemm{Gemm: g, c: c, fn: fn{c: c}, a: args[0], b: args[1], out: args[2], bias: args[3]}
 	if g.Residual {
-		e.res = c.Param(4)
+		e.res = args[4]
 	}
 	cols := g.Tile.PanelCols()
 	full, tail := g.N/cols, g.N%cols

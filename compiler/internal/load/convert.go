@@ -35,6 +35,8 @@ func init() {
 		"ReduceL1": reduceOf(apply("abs"), "sum", nil), "ReduceL2": reduceOf(square, "sum", apply("sqrt")),
 		"ReduceSumSquare": reduceOf(square, "sum", nil), "ReduceLogSum": reduceOf(nil, "sum", apply("log")),
 		"Softmax": softmax, "LogSoftmax": logSoftmax,
+		"RNN": recurrent("rnn", 1, "Tanh"), "GRU": recurrent("gru", 3, "Sigmoid", "Tanh"),
+		"LSTM":                  recurrent("lstm", 4, "Sigmoid", "Tanh", "Tanh"),
 		"InstanceNormalization": instanceNorm, "LayerNormalization": layerNorm, "LRN": lrn,
 
 		"Log": unary("log"), "Erf": unary("erf"), "Sign": unary("sign"), "PRelu": prelu, "Selu": selu, "Softplus": softplus,

@@ -45,6 +45,7 @@ func (l Layout) Dense() bool { return len(l.Halo) == 0 }
 type Plan struct {
 	layouts map[*ir.Value]Layout
 	alias   map[*ir.Value]*ir.Value
+	scratch map[*ir.Node]*ir.Value
 	Arena   int // bytes
 	Consts  *Consts
 }
@@ -52,7 +53,7 @@ type Plan struct {
 // New plans g, in which every convolution with padding reads a value that pass.CanHalo holds for. At
 // least free bytes of the arena lie before the inputs.
 func New(g *ir.Graph, free int) (*Plan, error) {
-	p := &Plan{layouts: map[*ir.Value]Layout{}, alias: map[*ir.Value]*ir.Value{}}
+	p := &Plan{layouts: map[*ir.Value]Layout{}, alias: map[*ir.Value]*ir.Value{}, scratch: map[*ir.Node]*ir.Value{}}
 	halos := halos(g)
 	bufs := p.buffers(g, halos)
 	for _, b := range bufs {
@@ -88,6 +89,9 @@ func (p *Plan) Of(v *ir.Value) Layout {
 	}
 	return p.layouts[v]
 }
+
+// Scratch is the address of the memory that the kernel of n has to itself, see [ir.Scratcher].
+func (p *Plan) Scratch(n *ir.Node) int { return p.layouts[p.scratch[n]].Address }
 
 // IsView reports whether v shares the buffer of another value.
 func (p *Plan) IsView(v *ir.Value) bool { return p.alias[v] != nil }
@@ -186,11 +190,24 @@ func (p *Plan) buffers(g *ir.Graph, halos map[*ir.Value]Halo) []*buffer {
 		for _, v := range n.Out {
 			add(v, i+1, false)
 		}
+		if s, ok := n.Op.(ir.Scratcher); ok {
+			v := &ir.Value{Name: n.Name + ".scratch", Type: ir.Of(ir.F32, up(s.Scratch(typesOf(n.In)), 4)/4)}
+			p.scratch[n] = v
+			add(v, i+1, false)
+		}
 	}
 	for _, v := range g.Out {
 		byRoot[root(v)].last = len(g.Nodes) + 1
 	}
 	return list
+}
+
+func typesOf(vs []*ir.Value) []ir.Type {
+	ts := make([]ir.Type, len(vs))
+	for i, v := range vs {
+		ts[i] = v.Type
+	}
+	return ts
 }
 
 // place gives each buffer its offset and returns the arena's size: the largest first, each in the
