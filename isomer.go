@@ -48,7 +48,8 @@ type Module struct {
 	counts  []count
 
 	swapping sync.Mutex // held by whoever replaces current; guards what follows
-	previous *release   // what Rollback returns to; nil: nothing
+	previous *release   // what Rollback returns to; nil: what history has
+	history  *history   // nil: none
 	number   uint64     // of the current generation
 	draining sync.WaitGroup
 
@@ -89,9 +90,12 @@ func Open(ctx context.Context, path string, opts ...Option) (*Module, error) {
 	}
 	bin, err := readModule(abs, o.maxFile())
 	if err != nil {
-		return fail(fmt.Errorf("isomer: open: %w", err))
+		err = fmt.Errorf("isomer: open: %w", err)
+		if o.historyDir == "" {
+			return fail(err)
+		}
 	}
-	m, err := start(ctx, abs, bin, o)
+	m, err := start(ctx, abs, bin, err, o)
 	if err != nil {
 		return fail(err)
 	}
@@ -108,10 +112,11 @@ func New(ctx context.Context, bin []byte, opts ...Option) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, "", bin, o)
+	return start(ctx, "", bin, nil, o)
 }
 
-func start(ctx context.Context, path string, bin []byte, o options) (*Module, error) {
+// start serves bin or, where the file could not be read (unread), what history has.
+func start(ctx context.Context, path string, bin []byte, unread error, o options) (*Module, error) {
 	m := &Module{opts: o, path: path, engine: o.engine, counts: make([]count, o.instances)}
 	if m.engine == nil {
 		var eopts []wazero.Option
@@ -125,7 +130,7 @@ func start(ctx context.Context, path string, bin []byte, o options) (*Module, er
 		m.engine = e
 	}
 	m.swapping.Lock()
-	err := m.replace(ctx, bin)
+	err := m.first(ctx, bin, unread)
 	m.swapping.Unlock()
 	if err != nil {
 		m.closeEngine()

@@ -87,6 +87,19 @@ func (s *status) restored() {
 	s.refusal, s.rejected = nil, ""
 }
 
+func (s *status) lastRefusal() *RefusedError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusal
+}
+
+// stillRefused notes that another module than the refused one was brought into service in its place.
+func (s *status) stillRefused(err *RefusedError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusal, s.rejected = err, err.Digest
+}
+
 func (s *status) reject(digest string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,7 +37,8 @@ func (m *Module) Swap(ctx context.Context, bin []byte) error {
 }
 
 // Rollback puts the module that served before back into service. It is kept compiled, so this takes
-// as long as making its instances. The module rolled away from is not taken from its file again
+// as long as making its instances; after a restart it comes from WithHistory and is compiled first.
+// ErrNoPrevious says that there is none, and why where one should be. The module rolled away from is not taken from its file again
 // until the file's content changes. A second Rollback undoes the first.
 func (m *Module) Rollback(ctx context.Context) error {
 	m.lockSwapping(ErrSuperseded)
@@ -46,12 +47,11 @@ func (m *Module) Rollback(ctx context.Context) error {
 	if old == nil {
 		return ErrClosed
 	}
-	r := m.previous
-	if r == nil {
-		return ErrNoPrevious
-	}
-	r.refs.Add(1) // m.previous gives its own up when it changes
 	start := time.Now()
+	r, err := m.before(ctx)
+	if err != nil {
+		return err
+	}
 	var t SwapTimes
 	next, err := m.generation(ctx, r, &t)
 	if err != nil {
@@ -72,6 +72,9 @@ func (m *Module) Rollback(ctx context.Context) error {
 	m.publish(old, next, held, start, &t)
 	m.status.reject(old.release.digest)
 	m.emit(r, Event{Kind: RolledBack, Err: carryErr, Times: t})
+	if m.history != nil {
+		m.remember(m.history.rolledBack(r.digest, old.release.digest))
+	}
 	return nil
 }
 
@@ -131,6 +134,9 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 		kind = Loaded
 	}
 	m.emit(r, Event{Kind: kind, Times: t, Took: t.Total})
+	if m.history != nil {
+		m.remember(m.history.served(bin, r.digest))
+	}
 	return nil
 }
 
