@@ -54,6 +54,8 @@ type Code interface {
 type InstanceConfig struct {
 	// WASI grants wasi_snapshot_preview1; nil denies it.
 	WASI *WASI
+	// Host is what the module may import beside WASI. A module that imports anything else is refused.
+	Host []HostFunc
 }
 
 // Instance is one sandbox. It belongs to one goroutine at a time.
@@ -72,7 +74,7 @@ type Instance interface {
 // Func is an exported function of one instance.
 type Func interface {
 	// Call runs the function. stack holds the parameters and afterwards the results, as bits, and
-	// has room for the longer of the two. It allocates nothing unless it fails. After a *TrapError
+	// has room for the longer of the two; of an i32 or f32 the lower half counts. It allocates nothing unless it fails. After a *TrapError
 	// or *LimitError the instance may only be closed.
 	Call(ctx context.Context, stack []uint64) error
 }

@@ -64,13 +64,25 @@ func (e *CompileError) Error() string { return fmt.Sprintf("compile (%s): %v", e
 // Unwrap gives the engine's own error.
 func (e *CompileError) Unwrap() error { return e.Cause }
 
-// LinkError lists every import of a module that its host does not provide.
+// LinkError lists every import of a module that its host does not provide, or not with that type.
 type LinkError struct {
-	Missing []Import
-	Hint    string // what to grant, where that is known
+	Missing    []Import
+	Mismatched []string // an import each, with the type that it has and the one that the host has
+	Hint       string   // what to grant, where that is known
 }
 
 func (e *LinkError) Error() string {
+	var parts []string
+	if len(e.Missing) > 0 {
+		parts = append(parts, e.missing())
+	}
+	if len(e.Mismatched) > 0 {
+		parts = append(parts, "wrong type of import "+strings.Join(e.Mismatched, "; "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (e *LinkError) missing() string {
 	names := make([]string, len(e.Missing))
 	for i, m := range e.Missing {
 		names[i] = m.String()

@@ -9,8 +9,9 @@ import (
 
 // Needs is what a module asks of its host before it can run.
 type Needs struct {
-	Imports  []Import
-	MinPages uint32 // initial size of its memory
+	Imports    []Import
+	Signatures []Signature // of the import with that index, where it is a function
+	MinPages   uint32      // initial size of its memory
 }
 
 // maxTableEntries bounds the tables that a module begins with: 8 MiB of references. The format
@@ -58,7 +59,11 @@ func Inspect(bin []byte) (Needs, error) {
 	}
 	for _, i := range m.Imports {
 		n.Imports = append(n.Imports, Import{Module: i.Module, Name: i.Name, Kind: i.Kind.String()})
+		n.Signatures = append(n.Signatures, Signature{})
 		switch i.Kind {
+		case wasm.KindFunc:
+			t := m.Types[i.Type]
+			n.Signatures[len(n.Signatures)-1] = Signature{Params: valTypes(t.Params), Results: valTypes(t.Results)}
 		case wasm.KindMemory:
 			n.MinPages = max(n.MinPages, i.Memory.Min)
 		case wasm.KindTable:
@@ -69,4 +74,12 @@ func Inspect(bin []byte) (Needs, error) {
 		return Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf("tables begin with %d entries, allowed are %d", entries, maxTableEntries)}
 	}
 	return n, nil
+}
+
+func valTypes(ts []wasm.ValType) []ValType {
+	out := make([]ValType, len(ts))
+	for i, t := range ts {
+		out[i] = ValType(t)
+	}
+	return out
 }

@@ -47,6 +47,12 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"InstancesInParallel", testParallel},
 		{"SameBinaryTwice", testTwice},
 		{"WASI", testWASI},
+		{"Host", testHost},
+		{"HostError", testHostError},
+		{"HostNesting", testHostNesting},
+		{"HostMissing", testHostMissing},
+		{"HostApart", testHostApart},
+		{"HostStart", testHostStart},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := open(t)

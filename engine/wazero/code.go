@@ -7,11 +7,10 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/isomer-iot/isomer/engine"
@@ -26,8 +25,7 @@ type code struct {
 	needs    engine.Needs
 	ownCache wazero.CompilationCache // where the shared one could not be used
 
-	wasi    sync.Once
-	wasiErr error
+	outside outside
 }
 
 func (c *code) Funcs() []engine.FuncExport {
@@ -51,41 +49,34 @@ func (c *code) Close() error {
 	return err
 }
 
-// link checks every import and provides WASI where it is granted and asked for.
-func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) error {
-	const preview1 = wasi_snapshot_preview1.ModuleName
+// link checks every import and makes what the instance imports from.
+func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) ([]engine.HostFunc, error) {
 	if len(c.needs.Imports) == 0 {
-		return nil
+		return nil, nil
 	}
-	var have map[string]api.FunctionDefinition
 	asksWASI := slices.ContainsFunc(c.needs.Imports, func(i engine.Import) bool { return i.Module == preview1 })
+	var have map[string]api.FunctionDefinition
 	if asksWASI && cfg.WASI != nil {
-		// Once for all instances: a caller that gives up must not decide for the others.
-		c.wasi.Do(func() { _, c.wasiErr = wasi_snapshot_preview1.Instantiate(context.WithoutCancel(ctx), c.runtime) })
-		if c.wasiErr != nil {
-			return c.wasiErr
+		if err := c.outside.openWASI(ctx, c.runtime); err != nil {
+			return nil, err
 		}
-		have = c.runtime.Module(preview1).ExportedFunctionDefinitions()
+		have = c.outside.wasi.ExportedFunctionDefinitions()
 	}
-	var missing []engine.Import
-	for _, i := range c.needs.Imports {
-		if i.Module == preview1 && i.Kind == "func" && have[i.Name] != nil {
-			continue
-		}
-		missing = append(missing, i)
+	host, err := c.needs.Resolve(cfg.Host, func(i engine.Import) bool {
+		return i.Module == preview1 && i.Kind == "func" && have[i.Name] != nil
+	})
+	if link, ok := err.(*engine.LinkError); ok && asksWASI && cfg.WASI == nil {
+		link.Hint = "WASI is not granted"
 	}
-	if len(missing) == 0 {
-		return nil
+	if err != nil {
+		return nil, err
 	}
-	err := &engine.LinkError{Missing: missing}
-	if asksWASI && cfg.WASI == nil {
-		err.Hint = "WASI is not granted"
-	}
-	return err
+	return host, c.outside.openHost(ctx, c.runtime, &c.needs)
 }
 
 func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engine.Instance, error) {
-	if err := c.link(ctx, cfg); err != nil {
+	host, err := c.link(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
 	mc := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithStdout(io.Discard).WithStderr(io.Discard)
@@ -97,13 +88,9 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 			mc = mc.WithStderr(w.Stderr)
 		}
 	}
-	mod, err := c.instantiate(ctx, mc)
-	if err != nil {
+	inst := &instance{code: c, host: host, funcs: map[string]*function{}}
+	if err := c.instantiate(ctx, mc, inst); err != nil {
 		return nil, err
-	}
-	inst := &instance{mod: mod}
-	if len(c.compiled.ExportedMemories()) > 0 {
-		inst.mem = &memory{m: mod.Memory()}
 	}
 	if init := inst.Func("_initialize"); init != nil {
 		if err := init.Call(ctx, make([]uint64, 1)); err != nil {
@@ -114,21 +101,26 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 	return inst, nil
 }
 
-func (c *code) instantiate(ctx context.Context, mc wazero.ModuleConfig) (mod api.Module, err error) {
+func (c *code) instantiate(ctx context.Context, mc wazero.ModuleConfig, inst *instance) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			mod, err = nil, &engine.StartError{Func: "instantiation", Cause: fmt.Errorf("panic in the engine: %v", r)}
+			err = &engine.StartError{Func: "instantiation", Cause: fmt.Errorf("panic in the engine: %v", r)}
 		}
 	}()
-	mod, err = c.runtime.InstantiateModule(ctx, c.compiled, mc)
+	inst.crossing = crossing{i: inst, Context: experimental.WithImportResolver(ctx, c.outside.resolve)}
+	inst.ctx, inst.depth = ctx, 1
+	mod, err := c.runtime.InstantiateModule(&inst.crossing, c.compiled, mc)
+	inst.ctx, inst.depth = nil, 0
+	inst.crossing.Context = context.Background()
 	if err == nil {
-		return mod, nil
+		inst.bind(mod)
+		return nil
 	}
-	if cause := callError("start section", ctx, err); isStart(err) {
-		return nil, &engine.StartError{Func: "start section", Cause: cause}
+	if cause := inst.failure("start section", err); isStart(err) {
+		return &engine.StartError{Func: "start section", Cause: cause}
 	}
 	// What is left is a data or element segment outside its memory or table, or a wrong import type.
-	return nil, &engine.StartError{Func: "instantiation", Cause: err}
+	return &engine.StartError{Func: "instantiation", Cause: err}
 }
 
 // isStart tells a start section that failed from segments that do not fit. wazero has no typed

@@ -12,17 +12,41 @@ import (
 	"github.com/isomer-iot/isomer/engine"
 )
 
+// instance is a sandbox. Its fields belong to the goroutine that calls.
 type instance struct {
-	mod api.Module
-	mem *memory
+	code  *code
+	mod   api.Module // nil until the start section runs
+	mem   *memory
+	host  []engine.HostFunc // by import
+	funcs map[string]*function
+
+	ctx      context.Context // of the call under way
+	depth    int             // calls under way
+	failed   error           // what ended a call from outside: no outer call goes on after it
+	crossing crossing
+}
+
+// bind takes over what wazero made, or is about to have made when the start section calls the host.
+func (i *instance) bind(mod api.Module) {
+	if i.mod = mod; len(i.code.compiled.ExportedMemories()) > 0 {
+		i.mem = &memory{m: mod.Memory()}
+	}
 }
 
 func (i *instance) Func(name string) engine.Func {
+	if f := i.funcs[name]; f != nil {
+		return f
+	}
+	if i.mod == nil {
+		return nil
+	}
 	f := i.mod.ExportedFunction(name)
 	if f == nil {
 		return nil
 	}
-	return &function{f: f, name: name}
+	out := &function{i: i, f: f, name: name}
+	i.funcs[name] = out
+	return out
 }
 
 func (i *instance) Memory() engine.Memory {
@@ -33,6 +57,9 @@ func (i *instance) Memory() engine.Memory {
 }
 
 func (i *instance) Global(name string) (uint64, bool) {
+	if i.mod == nil {
+		return 0, false
+	}
 	g := i.mod.ExportedGlobal(name)
 	if g == nil {
 		return 0, false
@@ -43,13 +70,48 @@ func (i *instance) Global(name string) (uint64, bool) {
 func (i *instance) Close() error { return i.mod.Close(context.Background()) }
 
 type function struct {
+	i    *instance
 	f    api.Function
 	name string
 }
 
 func (f *function) Call(ctx context.Context, stack []uint64) error {
-	if err := f.f.CallWithStack(ctx, stack); err != nil {
-		return callError(f.name, ctx, err)
+	i := f.i
+	if i.depth > 0 {
+		return f.nested(ctx, stack)
+	}
+	i.ctx, i.depth = ctx, 1
+	if i.code.cfg.Interruptible {
+		i.crossing.Context = ctx
+	}
+	err := f.f.CallWithStack(&i.crossing, stack)
+	i.ctx, i.depth = nil, 0
+	if err != nil {
+		return i.failure(f.name, err)
+	}
+	return nil
+}
+
+// nested is a call out of a host function. A wazero function is not to be entered twice, so each level
+// has its own (10 kB of stack, which the collector takes back).
+func (f *function) nested(ctx context.Context, stack []uint64) error {
+	i := f.i
+	if i.failed != nil {
+		return i.failed
+	}
+	if i.depth >= engine.MaxNesting {
+		i.failed = engine.Nested(f.name)
+		return i.failed
+	}
+	outer := i.ctx
+	i.ctx = ctx
+	i.depth++
+	err := i.mod.ExportedFunction(f.name).CallWithStack(&i.crossing, stack)
+	i.depth--
+	i.ctx = outer
+	if err != nil {
+		i.failed = i.failure(f.name, err)
+		return i.failed
 	}
 	return nil
 }
@@ -63,9 +125,17 @@ func (m *memory) Bytes() []byte {
 
 func (m *memory) Grow(pages uint32) (uint32, bool) { return m.m.Grow(pages) }
 
-// callError turns what wazero reports into the seam's errors. wazero marks a trap by text alone:
+// failure turns what wazero reports into the seam's errors. wazero marks a trap by text alone:
 // "wasm error: REASON\nwasm stack trace:\n\tframe…".
-func callError(fn string, ctx context.Context, err error) error {
+func (i *instance) failure(fn string, err error) error {
+	if errors.Is(err, errOutside) {
+		_, stack, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
+		return &engine.TrapError{Func: fn, Reason: i.failed.Error(), Stack: frames(stack), Cause: i.failed}
+	}
+	return callError(fn, err)
+}
+
+func callError(fn string, err error) error {
 	var exit *sys.ExitError
 	if errors.As(err, &exit) {
 		switch exit.ExitCode() {
@@ -86,12 +156,17 @@ func callError(fn string, ctx context.Context, err error) error {
 		return &engine.LimitError{Limit: engine.StackSz, Func: fn, Detail: "calls nest too deeply", Cause: err}
 	}
 	_, stack, _ := strings.Cut(rest, "wasm stack trace:\n")
+	return &engine.TrapError{Func: fn, Reason: reason, Stack: frames(stack), Cause: err}
+}
+
+// frames is a guest's stack, one frame a line.
+func frames(stack string) string {
 	if i := strings.Index(stack, "\n\n"); i >= 0 {
 		stack = stack[:i] // the Go runtime's own trace after a panic in a host function
 	}
-	frames := strings.Split(strings.TrimSpace(stack), "\n")
-	for i := range frames {
-		frames[i] = strings.TrimSpace(frames[i])
+	lines := strings.Split(strings.TrimSpace(stack), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return &engine.TrapError{Func: fn, Reason: reason, Stack: strings.Join(frames, "\n"), Cause: err}
+	return strings.Join(lines, "\n")
 }

@@ -1,0 +1,128 @@
+package wazero
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/isomer-iot/isomer/engine"
+)
+
+const preview1 = wasi_snapshot_preview1.ModuleName
+
+// outside is what the instances of a code import. It is made once for all of them: its functions ask
+// the calling instance what it was lent.
+type outside struct {
+	mu      sync.Mutex
+	wasi    api.Module
+	modules map[string]api.Module // by the name in the import
+}
+
+// openWASI provides WASI. A caller that gives up does not decide for the others.
+func (o *outside) openWASI(ctx context.Context, rt wazero.Runtime) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.wasi != nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
+		return err
+	}
+	o.wasi = rt.Module(preview1)
+	return nil
+}
+
+// openHost makes a wazero module for each that needs imports from, WASI aside.
+func (o *outside) openHost(ctx context.Context, rt wazero.Runtime, needs *engine.Needs) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.modules != nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	builders := map[string]wazero.HostModuleBuilder{}
+	done := map[engine.Import]bool{}
+	for k, i := range needs.Imports {
+		if i.Module == preview1 || done[i] {
+			continue
+		}
+		done[i] = true
+		if builders[i.Module] == nil {
+			builders[i.Module] = rt.NewHostModuleBuilder("host " + i.Module)
+		}
+		t := needs.Signatures[k]
+		builders[i.Module].NewFunctionBuilder().WithGoModuleFunction(lend(k), apiTypes(t.Params), apiTypes(t.Results)).Export(i.Name)
+	}
+	modules := make(map[string]api.Module, len(builders))
+	for name, b := range builders {
+		compiled, err := b.Compile(ctx)
+		if err != nil {
+			return err
+		}
+		m, err := rt.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("")) // resolve finds it, no one else
+		if err != nil {
+			return err
+		}
+		modules[name] = m
+	}
+	o.modules = modules
+	return nil
+}
+
+// resolve is asked by wazero for the module with a name; nil sends it on to WASI.
+func (o *outside) resolve(name string) api.Module {
+	if m := o.modules[name]; m != nil {
+		return m
+	}
+	return nil
+}
+
+func apiTypes(ts []engine.ValType) []api.ValueType {
+	out := make([]api.ValueType, len(ts))
+	for i, t := range ts {
+		out[i] = api.ValueType(t)
+	}
+	return out
+}
+
+// errOutside ends a call for a reason that instance.failed holds.
+var errOutside = errors.New("stopped by the host")
+
+// lend is the function behind an import, in whichever instance calls it.
+func lend(k int) api.GoModuleFunc {
+	return func(ctx context.Context, mod api.Module, stack []uint64) {
+		i := ctx.Value(crossingKey{}).(*instance)
+		if i.mod == nil {
+			i.bind(mod)
+		}
+		err := i.host[k].Lend(i.ctx, i, stack)
+		if i.failed == nil {
+			i.failed = err
+		}
+		if i.failed != nil {
+			panic(errOutside)
+		}
+	}
+}
+
+// crossing is the context under which wazero runs the guest. It tells host functions which instance
+// calls; wazero looks values up at each call, which in the caller's own context may cost as much as a
+// small call (≈ 10 ns a link of the chain).
+type crossing struct {
+	context.Context
+	i *instance
+}
+
+type crossingKey struct{}
+
+func (c *crossing) Value(key any) any {
+	if key == (crossingKey{}) {
+		return c.i
+	}
+	return c.Context.Value(key)
+}
