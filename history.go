@@ -180,7 +180,7 @@ func (h *history) write(name string, b []byte) (err error) {
 		_ = os.Remove(f.Name())
 		return err
 	}
-	return syncDir(h.dir)
+	return syncNames(h.dir)
 }
 
 // first brings the first module into service. What was rolled back, or cannot serve, is not taken from

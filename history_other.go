@@ -2,5 +2,5 @@
 
 package isomer
 
-// syncDir does nothing where a directory cannot be synced; the file system's own journal has to do.
-func syncDir(string) error { return nil }
+// syncNames does nothing where a directory cannot be synced; the file system's own journal has to do.
+func syncNames(string) error { return nil }

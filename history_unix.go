@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// syncDir puts the names in a directory on the disk. Some file systems have no such call and say EINVAL.
-func syncDir(dir string) error {
+// syncNames puts the names in a directory on the disk. Some file systems have no such call and say EINVAL.
+func syncNames(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
