@@ -37,17 +37,23 @@ func (c *code) Close() error {
 	return nil
 }
 
-// makeLinker holds what of WASI the module imports; each instance decides whether it is granted.
+// makeLinker holds what the module imports; each instance decides what of it is granted.
 func (c *code) makeLinker() error {
 	c.linker = wasmtime.NewLinker(c.engine)
-	done := map[string]bool{}
-	for _, i := range c.needs.Imports {
-		f, ok := wasiFunc(i)
-		if !ok || done[i.Name] {
+	done := map[engine.Import]bool{}
+	for k, i := range c.needs.Imports {
+		if done[i] || i.Kind != "func" {
 			continue
 		}
-		done[i.Name] = true
-		if err := c.linker.FuncNew(i.Module, i.Name, f.wasmType(), f.callback(i.Name)); err != nil {
+		done[i] = true
+		t, call := hostType(c.needs.Signatures[k]), c.lend(k)
+		if f, ok := wasiFunc(i); ok {
+			t, call = f.wasmType(), f.callback(i.Name)
+		}
+		if t == nil {
+			continue // no host function has this type
+		}
+		if err := c.linker.FuncNew(i.Module, i.Name, t, call); err != nil {
 			return plain(err)
 		}
 	}
@@ -55,31 +61,26 @@ func (c *code) makeLinker() error {
 }
 
 // link checks every import.
-func (c *code) link(cfg engine.InstanceConfig) error {
-	var missing []engine.Import
-	asksWASI := false
-	for _, i := range c.needs.Imports {
-		asksWASI = asksWASI || i.Module == preview1
-		if _, ok := wasiFunc(i); !ok || cfg.WASI == nil {
-			missing = append(missing, i)
-		}
+func (c *code) link(cfg engine.InstanceConfig) ([]engine.HostFunc, error) {
+	host, err := c.needs.Resolve(cfg.Host, func(i engine.Import) bool {
+		_, ok := wasiFunc(i)
+		return ok && cfg.WASI != nil
+	})
+	asksWASI := slices.ContainsFunc(c.needs.Imports, func(i engine.Import) bool { return i.Module == preview1 })
+	if link, ok := err.(*engine.LinkError); ok && asksWASI && cfg.WASI == nil {
+		link.Hint = "WASI is not granted"
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	err := &engine.LinkError{Missing: missing}
-	if asksWASI && cfg.WASI == nil {
-		err.Hint = "WASI is not granted"
-	}
-	return err
+	return host, err
 }
 
 func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engine.Instance, error) {
-	if err := c.link(cfg); err != nil {
+	host, err := c.link(cfg)
+	if err != nil {
 		return nil, err
 	}
 	i := newInstance(c, newWASI(cfg.WASI))
-	err := i.guard(ctx, func() error {
+	i.host = host
+	err = i.guard(ctx, func() error {
 		var err error
 		i.inst, err = c.linker.Instantiate(i.store, c.module)
 		return err
@@ -87,14 +88,14 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 	if err != nil {
 		at := "instantiation"
 		// A segment that does not fit traps too, but in no function.
-		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.stopped() || i.wasi.ended() {
+		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.stopped() || i.wasi.ended() || i.failed != nil {
 			at = "start section"
 		}
 		cause := i.failure("start section", ctx, err)
 		_ = i.Close()
 		return nil, &engine.StartError{Func: at, Cause: cause}
 	}
-	if c.memory != nil {
+	if c.memory != nil && i.mem == nil {
 		i.bindMemory(i.inst.GetExport(i.store, *c.memory).Memory())
 	}
 	if init := i.Func("_initialize"); init != nil {

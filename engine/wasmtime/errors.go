@@ -52,6 +52,9 @@ func (i *instance) failure(fn string, ctx context.Context, err error) error {
 	if i.wasi != nil && i.wasi.broken != nil {
 		return &engine.TrapError{Func: fn, Reason: i.wasi.broken.Error(), Stack: stack, Cause: i.wasi.broken}
 	}
+	if code == nil && i.failed != nil {
+		return &engine.TrapError{Func: fn, Reason: i.failed.Error(), Stack: stack, Cause: i.failed}
+	}
 	if code == nil && i.code.cfg.Interruptible && i.stopped() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return &engine.LimitError{Limit: engine.Deadline, Func: fn, Detail: "the call was stopped", Cause: context.DeadlineExceeded}

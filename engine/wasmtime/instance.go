@@ -33,6 +33,12 @@ type instance struct {
 	mem   *memory
 	view  []byte // memory as it lies now
 
+	host   []engine.HostFunc // by import
+	ctx    context.Context   // of the call under way
+	depth  int               // calls under way
+	failed error             // what ended a call from outside: no outer call goes on after it
+	caller *wasmtime.Caller  // of the host function that the start section calls: there is no inst yet
+
 	// users counts the calls under way; the bits above say that the instance is closed, and freed.
 	// Whoever leaves last frees, so a Close in the middle of a call takes nothing from under it.
 	users atomic.Int64
@@ -102,6 +108,8 @@ func (i *instance) free() {
 
 // guard runs guest code such that the end of ctx stops it.
 func (i *instance) guard(ctx context.Context, run func() error) error {
+	i.ctx, i.depth = ctx, 1
+	defer func() { i.ctx, i.depth = nil, 0 }()
 	if !i.code.cfg.Interruptible {
 		return run()
 	}
@@ -154,7 +162,11 @@ func (i *instance) Func(name string) engine.Func {
 		return nil
 	}
 	defer i.leave()
-	f := &function{i: i, name: name, sig: sig, fn: rawFunc(i.inst.GetFunc(i.store, name))}
+	fn := i.lookup(name)
+	if fn == nil {
+		return nil
+	}
+	f := &function{i: i, name: name, sig: sig, fn: rawFunc(fn)}
 	for _, t := range append(append([]engine.ValType(nil), sig.Params...), sig.Results...) {
 		if t == foreign {
 			f.foreign = true
@@ -167,6 +179,19 @@ func (i *instance) Func(name string) engine.Func {
 	return f
 }
 
+func (i *instance) lookup(name string) *wasmtime.Func {
+	switch {
+	case i.inst != nil:
+		return i.inst.GetFunc(i.store, name)
+	case i.caller != nil:
+		if x := i.caller.GetExport(name); x != nil {
+			defer x.Close()
+			return x.Func()
+		}
+	}
+	return nil
+}
+
 func (i *instance) Memory() engine.Memory {
 	if i.mem == nil {
 		return nil // a nil *memory in the interface would not be nil
@@ -175,7 +200,7 @@ func (i *instance) Memory() engine.Memory {
 }
 
 func (i *instance) Global(name string) (uint64, bool) {
-	if !i.enter() {
+	if i.inst == nil || !i.enter() {
 		return 0, false
 	}
 	defer i.leave()
@@ -224,13 +249,9 @@ func (f *function) Call(ctx context.Context, stack []uint64) error {
 	for k := range f.sig.Params {
 		f.stack[k].bits = C.uint64_t(stack[k])
 	}
-	var ok bool
-	if i.code.cfg.Interruptible {
-		stop := i.watch(ctx)
-		ok = f.call()
-		i.unwatch(stop)
-	} else {
-		ok = f.call()
+	ok, err := f.run(ctx)
+	if err != nil {
+		return err
 	}
 	if i.mem != nil {
 		i.look()
@@ -248,6 +269,32 @@ func (f *function) Call(ctx context.Context, stack []uint64) error {
 	return nil
 }
 
+// run enters the guest. A call out of a host function has the limits of the outer one.
+func (f *function) run(ctx context.Context) (ok bool, err error) {
+	i, outer := f.i, f.i.ctx
+	switch {
+	case i.depth == 0 && i.code.cfg.Interruptible:
+		i.ctx, i.depth = ctx, 1
+		stop := i.watch(ctx)
+		ok = f.call()
+		i.unwatch(stop)
+	case i.depth > 0 && i.failed != nil:
+		return false, i.failed
+	case i.depth >= engine.MaxNesting:
+		i.failed = engine.Nested(f.name)
+		return false, i.failed
+	default:
+		i.ctx = ctx
+		i.depth++
+		ok = f.call()
+		i.depth--
+		i.ctx = outer
+		return ok, nil
+	}
+	i.ctx, i.depth = nil, 0
+	return ok, nil
+}
+
 func (f *function) call() bool {
 	return bool(C.isomer_call(f.i.c, &f.fn, f.values, C.size_t(f.words)))
 }
@@ -261,7 +308,11 @@ func (f *function) failed(ctx context.Context) error {
 		err = takeError(c.error)
 	}
 	c.trap, c.error = nil, nil
-	return f.i.failure(f.name, ctx, err)
+	err = f.i.failure(f.name, ctx, err)
+	if f.i.depth > 0 {
+		f.i.failed = err
+	}
+	return err
 }
 
 type memory struct {
