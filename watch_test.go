@@ -3,8 +3,10 @@ package isomer_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -340,5 +342,112 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 		if _, err := isomer.Open(t.Context(), path, isomer.WithMemoryLimit(1<<20)); err == nil {
 			t.Errorf("%s was opened", path)
 		}
+	}
+}
+
+// A writer that takes its time is waited for, and its parts are never read as a module.
+func TestWatchSlowWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.wasm")
+	write(t, path, guest("1"))
+	m, events := openFile(t, path)
+	whole := guest("2")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	must(t, err)
+	defer f.Close()
+	const parts = 20
+	for k := range parts {
+		_, err := f.Write(whole[k*len(whole)/parts : (k+1)*len(whole)/parts])
+		must(t, err)
+		time.Sleep(100 * time.Millisecond) // what makes it slow: longer than the watcher settles
+		if got := version(t, m); got != "1" {
+			t.Fatalf("version %s after part %d", got, k)
+		}
+	}
+	must(t, f.Close())
+	waitVersion(t, m, events, "2")
+	if s := m.Stats(); s.Refused != 0 || s.Swaps != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// A config map of Kubernetes: m.wasm → ..data/m.wasm, ..data → a directory with a date, which is removed
+// after ..data was switched.
+func TestWatchDataDirectorySwitch(t *testing.T) {
+	dir := t.TempDir()
+	publish := func(n int) {
+		t.Helper()
+		stamp := fmt.Sprintf("..2026_01_02_03_04_05.%d", n)
+		must(t, os.Mkdir(filepath.Join(dir, stamp), 0o700))
+		write(t, filepath.Join(dir, stamp, "m.wasm"), guest(strconv.Itoa(n)))
+		must(t, os.Symlink(stamp, filepath.Join(dir, "..data_tmp")))
+		old, _ := os.Readlink(filepath.Join(dir, "..data"))
+		must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+		if old != "" {
+			must(t, os.RemoveAll(filepath.Join(dir, old)))
+		}
+	}
+	publish(1)
+	must(t, os.Symlink("..data/m.wasm", filepath.Join(dir, "m.wasm")))
+	m, events := openFile(t, filepath.Join(dir, "m.wasm"))
+	for n := 2; n < 6; n++ {
+		publish(n)
+		waitVersion(t, m, events, strconv.Itoa(n))
+	}
+}
+
+// A write through another name of the file has no event where the module is; looking from time to time
+// finds it. A new hard link in the file's place is an event.
+func TestWatchHardLinks(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	path, other := filepath.Join(dir, "m.wasm"), filepath.Join(elsewhere, "m.wasm")
+	write(t, other, guest("1"))
+	must(t, os.Link(other, path))
+	m, events := openFile(t, path)
+	write(t, path, guest("first")) // the look that follows Open is over then
+	waitVersion(t, m, events, "first")
+	write(t, other, guest("version 2"))
+	waitVersion(t, m, events, "version 2")
+	write(t, filepath.Join(elsewhere, "new"), guest("3"))
+	must(t, os.Remove(path))
+	must(t, os.Link(filepath.Join(elsewhere, "new"), path))
+	waitVersion(t, m, events, "3")
+}
+
+func TestWatchDirectoryReplaced(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "models")
+	path := filepath.Join(dir, "m.wasm")
+	must(t, os.Mkdir(dir, 0o700))
+	write(t, path, guest("1"))
+	m, events := openFile(t, path)
+	for _, v := range []string{"2", "3"} {
+		next := filepath.Join(top, "next")
+		must(t, os.Mkdir(next, 0o700))
+		write(t, filepath.Join(next, "m.wasm"), guest(v))
+		must(t, os.Rename(dir, filepath.Join(top, "old"+v)))
+		must(t, os.Rename(next, dir))
+		waitVersion(t, m, events, v)
+	}
+}
+
+// 100 writes within a second, each another module, end at the last one.
+func TestWatchHundredWritesInASecond(t *testing.T) {
+	for name, put := range map[string]func(testing.TB, string, []byte){"rename": replace, "in place": write} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "m.wasm")
+			write(t, path, guest("none"))
+			m, events := openFile(t, path)
+			begin := time.Now()
+			for n := range 100 {
+				put(t, path, guest(strconv.Itoa(n)))
+				time.Sleep(time.Until(begin.Add(time.Duration(n+1) * 10 * time.Millisecond)))
+			}
+			waitVersion(t, m, events, "99")
+			s := m.Stats()
+			if s.Refused != 0 {
+				t.Errorf("a file in the middle of being written was read: %+v", s.LastRefusal)
+			}
+			t.Logf("%d of 100 versions served", s.Swaps)
+		})
 	}
 }
