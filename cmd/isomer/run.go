@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func runCommand(std streams) *cobra.Command {
 	var watch, asJSON bool
 	var timeout time.Duration
 	var mib int
-	var engineName string
+	var engineName, logFormat string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -42,7 +43,8 @@ something else or, in a module without a manifest, what does not read as JSON. A
 end the command.
 
 With --watch the module is replaced when its file changes, between two calls; a file that is damaged or
-fails its golden cases is refused, and the module that serves stays. Events go to stderr.`,
+fails its golden cases is refused, and the module that serves stays. Events go to stderr: for people, with
+--json one object a line, with --log as Go's structured log (log/slog) writes them.`,
 		Example: `  echo 'total {"pulses": 3}' | isomer run meter.wasm
   isomer run digits.wasm --watch --json`,
 		Args: operands("FILE"),
@@ -51,12 +53,16 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 			if err != nil {
 				return err
 			}
+			events, err := eventOption(c, std.err, asJSON, logFormat)
+			if err != nil {
+				return err
+			}
 			e, err := openEngine(c, engineName)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
-			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), isomer.WithEvents(eventPrinter(std.err, asJSON))}
+			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), events}
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
@@ -69,6 +75,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 	}
 	c.Flags().BoolVar(&watch, "watch", false, "replace the module when its file changes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
+	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)
@@ -236,6 +243,22 @@ type eventJSON struct {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
+
+// eventOption says where events go.
+func eventOption(c *cobra.Command, w io.Writer, asJSON bool, logFormat string) (isomer.Option, error) {
+	if asJSON && logFormat != "" {
+		return nil, usage(c, "--json and --log both say how events are written")
+	}
+	switch logFormat {
+	case "":
+		return isomer.WithEvents(eventPrinter(w, asJSON)), nil
+	case "text":
+		return isomer.WithLogger(slog.New(slog.NewTextHandler(w, nil))), nil
+	case "json":
+		return isomer.WithLogger(slog.New(slog.NewJSONHandler(w, nil))), nil
+	}
+	return nil, usage(c, "--log is %q, want text or json", logFormat)
+}
 
 // eventPrinter writes events as lines, for people or as JSON.
 func eventPrinter(w io.Writer, asJSON bool) func(isomer.Event) {
