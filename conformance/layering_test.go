@@ -32,8 +32,8 @@ var layers = []rule{
 	{pkg: "abi"},
 	{pkg: "wasm"},
 
-	{pkg: "engine/wasmtime", own: []string{"abi", "engine"}, deps: []string{"github.com/bytecodealliance/wasmtime-go"}},
-	{pkg: "engine/wazero", own: []string{"abi", "engine"}, deps: []string{"github.com/tetratelabs/wazero"}},
+	{pkg: "engine/wasmtime", own: []string{"abi", "engine", "engine/wasi"}, deps: []string{"github.com/bytecodealliance/wasmtime-go"}},
+	{pkg: "engine/wazero", own: []string{"abi", "engine", "engine/wasi"}, deps: []string{"github.com/tetratelabs/wazero"}},
 	{pkg: "engine/...", own: []string{"abi", "wasm", "engine"}},
 
 	{pkg: ".", own: []string{"abi", "wasm", "engine", "engine/wazero"},

@@ -23,21 +23,15 @@ type HostFunc struct {
 // host function of the one before: the first and a cabi_realloc are two.
 const MaxNesting = 8
 
-// preview1 is WASI, of which host functions replace nothing.
-const preview1 = "wasi_snapshot_preview1"
-
-// Resolve finds what every function that the module imports is. provided says which of them the engine
-// has itself (WASI); the rest comes from host, of which the first that fits by name counts. The answer
-// has one HostFunc for each import, empty where it is the engine's. The error is a *LinkError.
-func (n Needs) Resolve(host []HostFunc, provided func(Import) bool) ([]HostFunc, error) {
+// Resolve finds what every function that the module imports is: the first of host that fits by name. The
+// answer has one HostFunc for each import. The error is a *LinkError. An engine calls it through
+// wasi.Link, which adds what WASI grants.
+func (n Needs) Resolve(host []HostFunc) ([]HostFunc, error) {
 	out := make([]HostFunc, len(n.Imports))
 	var err LinkError
 	for k, i := range n.Imports {
-		if provided(i) {
-			continue
-		}
 		at := slices.IndexFunc(host, func(h HostFunc) bool { return h.Module == i.Module && h.Name == i.Name })
-		if i.Kind != "func" || i.Module == preview1 || at < 0 {
+		if i.Kind != "func" || at < 0 {
 			err.Missing = append(err.Missing, i)
 			continue
 		}

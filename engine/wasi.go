@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -35,3 +36,11 @@ type Dir struct {
 type ExitError struct{ Code uint32 }
 
 func (e *ExitError) Error() string { return fmt.Sprintf("the module exited with code %d", e.Code) }
+
+// Reason is what a *TrapError says of a call that err ended from outside.
+func Reason(err error) string {
+	if exit := (*ExitError)(nil); errors.As(err, &exit) {
+		return exit.Error()
+	}
+	return err.Error()
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/bytecodealliance/wasmtime-go/v39"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
 // code is a compiled module. wasmtime counts references, so an instance outlives its code.
@@ -46,40 +47,24 @@ func (c *code) makeLinker() error {
 			continue
 		}
 		done[i] = true
-		t, call := hostType(c.needs.Signatures[k]), c.lend(k)
-		if f, ok := wasiFunc(i); ok {
-			t, call = f.wasmType(), f.callback(i.Name)
-		}
+		t := hostType(c.needs.Signatures[k])
 		if t == nil {
 			continue // no host function has this type
 		}
-		if err := c.linker.FuncNew(i.Module, i.Name, t, call); err != nil {
+		if err := c.linker.FuncNew(i.Module, i.Name, t, c.lend(k)); err != nil {
 			return plain(err)
 		}
 	}
 	return nil
 }
 
-// link checks every import.
-func (c *code) link(cfg engine.InstanceConfig) ([]engine.HostFunc, error) {
-	host, err := c.needs.Resolve(cfg.Host, func(i engine.Import) bool {
-		_, ok := wasiFunc(i)
-		return ok && cfg.WASI != nil
-	})
-	asksWASI := slices.ContainsFunc(c.needs.Imports, func(i engine.Import) bool { return i.Module == preview1 })
-	if link, ok := err.(*engine.LinkError); ok && asksWASI && cfg.WASI == nil {
-		link.Hint = "WASI is not granted"
-	}
-	return host, err
-}
-
 func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engine.Instance, error) {
-	host, err := c.link(cfg)
+	host, sys, err := wasi.Link(c.needs, cfg)
 	if err != nil {
 		return nil, err
 	}
-	i := newInstance(c, newWASI(cfg.WASI))
-	i.host = host
+	i := newInstance(c)
+	i.host, i.wasi = host, sys
 	err = i.guard(ctx, func() error {
 		var err error
 		i.inst, err = c.linker.Instantiate(i.store, c.module)
@@ -88,7 +73,7 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 	if err != nil {
 		at := "instantiation"
 		// A segment that does not fit traps too, but in no function.
-		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.stopped() || i.wasi.ended() || i.failed != nil {
+		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.stopped() || i.failed != nil {
 			at = "start section"
 		}
 		cause := i.failure("start section", ctx, err)

@@ -46,14 +46,8 @@ func (i *instance) failure(fn string, ctx context.Context, err error) error {
 		code, stack = trap.Code(), trace(trap.Frames())
 	}
 	cause := plain(err)
-	if i.wasi != nil && i.wasi.exited {
-		return &engine.TrapError{Func: fn, Reason: fmt.Sprintf("the module exited with code %d", i.wasi.exitCode), Stack: stack, Cause: cause}
-	}
-	if i.wasi != nil && i.wasi.broken != nil {
-		return &engine.TrapError{Func: fn, Reason: i.wasi.broken.Error(), Stack: stack, Cause: i.wasi.broken}
-	}
 	if code == nil && i.failed != nil {
-		return &engine.TrapError{Func: fn, Reason: i.failed.Error(), Stack: stack, Cause: i.failed}
+		return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: stack, Cause: i.failed}
 	}
 	if code == nil && i.code.cfg.Interruptible && i.stopped() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {

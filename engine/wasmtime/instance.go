@@ -18,6 +18,7 @@ import (
 	"github.com/bytecodealliance/wasmtime-go/v39"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
 var errClosed = errors.New("wasmtime: the instance is closed")
@@ -27,7 +28,7 @@ type instance struct {
 	code  *code
 	store *wasmtime.Store
 	inst  *wasmtime.Instance
-	wasi  *wasi
+	wasi  *wasi.System // nil: not granted, or not asked for
 	c     *C.isomer_instance
 	funcs map[string]*function
 	mem   *memory
@@ -52,9 +53,9 @@ const (
 	freed  = closed | 1<<61
 )
 
-func newInstance(c *code, w *wasi) *instance {
+func newInstance(c *code) *instance {
 	c.host.count(1, false)
-	i := &instance{code: c, wasi: w, funcs: map[string]*function{}}
+	i := &instance{code: c, funcs: map[string]*function{}}
 	i.store = wasmtime.NewStoreWithData(c.engine, i)
 	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, maxTable, 1, -1, 1)
 	i.c = (*C.isomer_instance)(C.calloc(1, C.sizeof_isomer_instance))
@@ -99,6 +100,7 @@ func (i *instance) free() {
 		return // a late caller looked in and is about to leave, which frees
 	}
 	i.store.Close()
+	_ = i.wasi.Close()
 	for _, f := range i.funcs {
 		C.free(unsafe.Pointer(f.values))
 	}

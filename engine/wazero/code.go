@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
 // code is a compiled module in its own runtime.
@@ -50,46 +49,29 @@ func (c *code) Close() error {
 }
 
 // link checks every import and makes what the instance imports from.
-func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) ([]engine.HostFunc, error) {
+func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) (*instance, error) {
+	inst := &instance{code: c, funcs: map[string]*function{}}
 	if len(c.needs.Imports) == 0 {
-		return nil, nil
+		return inst, nil
 	}
-	asksWASI := slices.ContainsFunc(c.needs.Imports, func(i engine.Import) bool { return i.Module == preview1 })
-	var have map[string]api.FunctionDefinition
-	if asksWASI && cfg.WASI != nil {
-		if err := c.outside.openWASI(ctx, c.runtime); err != nil {
-			return nil, err
-		}
-		have = c.outside.wasi.ExportedFunctionDefinitions()
-	}
-	host, err := c.needs.Resolve(cfg.Host, func(i engine.Import) bool {
-		return i.Module == preview1 && i.Kind == "func" && have[i.Name] != nil
-	})
-	if link, ok := err.(*engine.LinkError); ok && asksWASI && cfg.WASI == nil {
-		link.Hint = "WASI is not granted"
-	}
-	if err != nil {
+	var err error
+	if inst.host, inst.wasi, err = wasi.Link(c.needs, cfg); err != nil {
 		return nil, err
 	}
-	return host, c.outside.openHost(ctx, c.runtime, &c.needs)
+	if err := c.outside.openHost(ctx, c.runtime, &c.needs); err != nil {
+		_ = inst.wasi.Close()
+		return nil, err
+	}
+	return inst, nil
 }
 
 func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engine.Instance, error) {
-	host, err := c.link(ctx, cfg)
+	inst, err := c.link(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	mc := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithStdout(io.Discard).WithStderr(io.Discard)
-	if w := cfg.WASI; w != nil {
-		if w.Stdout != nil {
-			mc = mc.WithStdout(w.Stdout)
-		}
-		if w.Stderr != nil {
-			mc = mc.WithStderr(w.Stderr)
-		}
-	}
-	inst := &instance{code: c, host: host, funcs: map[string]*function{}}
-	if err := c.instantiate(ctx, mc, inst); err != nil {
+	if err := c.instantiate(ctx, wazero.NewModuleConfig().WithName("").WithStartFunctions(), inst); err != nil {
+		_ = inst.wasi.Close()
 		return nil, err
 	}
 	if init := inst.Func("_initialize"); init != nil {

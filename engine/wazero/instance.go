@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
 // instance is a sandbox. Its fields belong to the goroutine that calls.
@@ -18,6 +19,7 @@ type instance struct {
 	mod   api.Module // nil until the start section runs
 	mem   *memory
 	host  []engine.HostFunc // by import
+	wasi  *wasi.System      // nil: not granted, or not asked for
 	funcs map[string]*function
 
 	ctx      context.Context // of the call under way
@@ -67,7 +69,9 @@ func (i *instance) Global(name string) (uint64, bool) {
 	return g.Get(), true
 }
 
-func (i *instance) Close() error { return i.mod.Close(context.Background()) }
+func (i *instance) Close() error {
+	return errors.Join(i.mod.Close(context.Background()), i.wasi.Close())
+}
 
 type function struct {
 	i    *instance
@@ -130,7 +134,7 @@ func (m *memory) Grow(pages uint32) (uint32, bool) { return m.m.Grow(pages) }
 func (i *instance) failure(fn string, err error) error {
 	if errors.Is(err, errOutside) {
 		_, stack, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
-		return &engine.TrapError{Func: fn, Reason: i.failed.Error(), Stack: frames(stack), Cause: i.failed}
+		return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: frames(stack), Cause: i.failed}
 	}
 	return callError(fn, err)
 }

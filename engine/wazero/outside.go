@@ -7,37 +7,18 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/isomer-iot/isomer/engine"
 )
-
-const preview1 = wasi_snapshot_preview1.ModuleName
 
 // outside is what the instances of a code import. It is made once for all of them: its functions ask
 // the calling instance what it was lent.
 type outside struct {
 	mu      sync.Mutex
-	wasi    api.Module
 	modules map[string]api.Module // by the name in the import
 }
 
-// openWASI provides WASI. A caller that gives up does not decide for the others.
-func (o *outside) openWASI(ctx context.Context, rt wazero.Runtime) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.wasi != nil {
-		return nil
-	}
-	ctx = context.WithoutCancel(ctx)
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, rt); err != nil {
-		return err
-	}
-	o.wasi = rt.Module(preview1)
-	return nil
-}
-
-// openHost makes a wazero module for each that needs imports from, WASI aside.
+// openHost makes a wazero module for each that needs imports from.
 func (o *outside) openHost(ctx context.Context, rt wazero.Runtime, needs *engine.Needs) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,7 +29,7 @@ func (o *outside) openHost(ctx context.Context, rt wazero.Runtime, needs *engine
 	builders := map[string]wazero.HostModuleBuilder{}
 	done := map[engine.Import]bool{}
 	for k, i := range needs.Imports {
-		if i.Module == preview1 || done[i] {
+		if done[i] {
 			continue
 		}
 		done[i] = true
@@ -74,7 +55,7 @@ func (o *outside) openHost(ctx context.Context, rt wazero.Runtime, needs *engine
 	return nil
 }
 
-// resolve is asked by wazero for the module with a name; nil sends it on to WASI.
+// resolve is asked by wazero for the module with a name.
 func (o *outside) resolve(name string) api.Module {
 	if m := o.modules[name]; m != nil {
 		return m
