@@ -405,6 +405,7 @@ func TestWatchHardLinks(t *testing.T) {
 	m, events := openFile(t, path)
 	write(t, path, guest("first")) // the look that follows Open is over then
 	waitVersion(t, m, events, "first")
+	time.Sleep(200 * time.Millisecond) // and what the write led to
 	write(t, other, guest("version 2"))
 	waitVersion(t, m, events, "version 2")
 	write(t, filepath.Join(elsewhere, "new"), guest("3"))
