@@ -103,11 +103,20 @@ const (
 	StepRead        Step = "read"
 	StepManifest    Step = "manifest"
 	StepCompile     Step = "compile"
+	StepPermissions Step = "permissions"
 	StepGate        Step = "gate"
 	StepShadow      Step = "shadow"
 	StepInstantiate Step = "instantiate"
 	StepCarry       Step = "carry state"
 )
+
+// stepOf is the step of an error of compile.
+func stepOf(err error) Step {
+	if errors.Is(err, ErrPermission) {
+		return StepPermissions
+	}
+	return StepCompile
+}
 
 // RefusedError is a module that did not get into service, and why. Whatever served before serves on.
 type RefusedError struct {

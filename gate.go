@@ -20,7 +20,7 @@ func (m *Module) gate(try *trial, t *SwapTimes) (Step, error) {
 		t.Gate += time.Since(begin)
 		return StepInstantiate, err
 	}
-	inst, err := m.newInstance(ctx, r)
+	inst, err := m.instanceFor(ctx, r, rehearsing)
 	if err != nil {
 		return StepInstantiate, try.blame(err)
 	}

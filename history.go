@@ -250,7 +250,7 @@ func (m *Module) before(ctx context.Context) (*release, error) {
 		return nil, m.refuse(r, StepManifest, err)
 	}
 	if err := m.compile(ctx, r, bin); err != nil {
-		return nil, m.refuse(r, StepCompile, err)
+		return nil, m.refuse(r, stepOf(err), err)
 	}
 	return r, nil
 }

@@ -39,18 +39,19 @@ const minStack = 4
 
 var errNoMemory = errors.New(`the module exports no memory named "memory"`)
 
+// newInstance makes an instance that serves.
 func (m *Module) newInstance(ctx context.Context, r *release) (*instance, error) {
-	wasi := &engine.WASI{}
-	if m.opts.out != nil {
-		wasi.Stdout, wasi.Stderr = m.opts.out, m.opts.out
-	}
+	return m.instanceFor(ctx, r, serving)
+}
+
+func (m *Module) instanceFor(ctx context.Context, r *release, why purpose) (*instance, error) {
 	if m.opts.deadline > 0 {
 		// The deadline of a call is no measure for a runtime that sets itself up.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, max(startPatience, m.opts.deadline))
 		defer cancel()
 	}
-	sandbox, err := r.code.Instantiate(ctx, engine.InstanceConfig{WASI: wasi})
+	sandbox, err := r.code.Instantiate(ctx, m.instanceConfig(r, why))
 	if err != nil {
 		return nil, err
 	}

@@ -173,6 +173,9 @@ func (m *Module) Close() error {
 }
 
 func (m *Module) closeEngine() {
+	if f := m.opts.grants.fetcher; f != nil {
+		f.transport.CloseIdleConnections()
+	}
 	if m.opts.engine == nil {
 		_ = m.engine.Close()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type options struct {
 	events     []func(Event)
 	observers  []Observer
 	out        io.Writer
+	grants     grants
 	eventOrder *sync.Mutex
 	shadow     *Shadow // nil: off
 	historyDir string
@@ -53,6 +55,9 @@ func newOptions(opts []Option) (options, error) {
 	}
 	if o.engine != nil && o.cacheDir != "" {
 		return options{}, fmt.Errorf("%w: WithCacheDir belongs to the default engine; give the directory to the engine of WithEngine", ErrOption)
+	}
+	if slices.ContainsFunc(o.grants.list, func(p abi.Permission) bool { return p.Kind == abi.PermHTTP }) {
+		o.grants.fetcher = newFetcher(o.grants.http)
 	}
 	return o, nil
 }

@@ -24,6 +24,7 @@ type release struct {
 	code          engine.Code
 	funcs         []function
 	byName        map[string]int           // nil while funcs is short
+	may           []abi.Permission         // what it may use of the host
 	pure          bool                     // imports nothing: no one in the guest can ask for the context
 	stateful      bool                     // exports isomer_save and isomer_restore
 	stoppable     bool                     // its code ends with the context of a trial
@@ -107,7 +108,7 @@ func (r *release) describe(bin []byte, path string) error {
 	return nil
 }
 
-// compile makes code and the table of functions. The bytes are not kept: an engine has its own copy.
+// compile makes code and the table of functions, of what may run with what is granted. The bytes are not kept: an engine has its own copy.
 func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 	code, err := m.engine.Compile(ctx, bin, engine.CompileConfig{MaxPages: m.maxPages(r), Interruptible: m.opts.deadline > 0})
 	if err != nil {
@@ -116,11 +117,14 @@ func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 	r.code = code
 	r.refs.Store(1)
 	r.pure = len(code.Imports()) == 0
-	if err := r.bindFunctions(code.Funcs()); err != nil {
-		_ = code.Close()
-		return err
+	err = m.opts.grants.permit(r, code.Imports())
+	if err == nil {
+		err = r.bindFunctions(code.Funcs())
 	}
-	return nil
+	if err != nil {
+		_ = code.Close()
+	}
+	return err
 }
 
 // maxPages is the ceiling of the memory of r's instances.

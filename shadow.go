@@ -369,7 +369,7 @@ func (s *shadow) start() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, startPatience)
 	defer cancel()
-	inst, err := s.m.newInstance(ctx, s.next)
+	inst, err := s.m.instanceFor(ctx, s.next, following)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 	}
 	begin := time.Now()
 	if err := m.compile(ctx, r, bin); err != nil {
-		return m.refuse(r, StepCompile, err)
+		return m.refuse(r, stepOf(err), err)
 	}
 	t.Compile = time.Since(begin)
 	m.emit(r, Event{Kind: Compiled, Took: t.Compile})

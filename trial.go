@@ -45,7 +45,7 @@ func (m *Module) newTrial(ctx context.Context, r *release, bin []byte, swap bool
 		t.own = code
 		t.r = &release{
 			digest: r.digest, name: r.name, version: r.version, manifest: r.manifest, hasManifest: r.hasManifest,
-			code: code, funcs: r.funcs, byName: r.byName, pure: r.pure, stateful: r.stateful, stoppable: true,
+			code: code, funcs: r.funcs, byName: r.byName, may: r.may, pure: r.pure, stateful: r.stateful, stoppable: true,
 		}
 	}
 	t.ctx, t.end = context.WithTimeout(ctx, t.limit)
@@ -92,7 +92,7 @@ func (t *trial) start(m *Module) error {
 	if t.own == nil {
 		return nil // the serving instances are made from the same code, under the same limits
 	}
-	inst, err := m.newInstance(t.ctx, t.r)
+	inst, err := m.instanceFor(t.ctx, t.r, rehearsing)
 	if err != nil {
 		return t.blame(err)
 	}
@@ -104,7 +104,7 @@ func (t *trial) restore(m *Module, state []byte) error {
 	if t.own == nil {
 		return nil
 	}
-	inst, err := m.newInstance(t.ctx, t.r)
+	inst, err := m.instanceFor(t.ctx, t.r, rehearsing)
 	if err != nil {
 		return t.blame(err)
 	}
