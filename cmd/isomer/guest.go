@@ -46,15 +46,15 @@ func (f *buildFlags) buildProject(c *cobra.Command, std streams, dir string) err
 	if output == "" {
 		output = filepath.Join(dir, p.Name+".wasm")
 	}
-	bin, err := buildGuest(c.Context(), std, dir, p)
+	b, err := buildGuest(c.Context(), std, dir, p)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(output, bin); err != nil {
+	if err := writeFile(output, b.bin); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(bin)
-	r := guestResult{output, p.Name, len(bin), hex.EncodeToString(sum[:]), len(p.Cases)}
+	sum := sha256.Sum256(b.bin)
+	r := guestResult{output, p.Name, len(b.bin), hex.EncodeToString(sum[:]), len(b.cases)}
 	if f.asJSON {
 		return writeJSON(std.out, r)
 	}

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/wasm"
 )
@@ -52,28 +54,33 @@ func (p project) manifest() abi.Manifest {
 	return abi.Manifest{Isomer: abi.FormatVersion, Name: p.Name, Version: p.Version, Functions: p.Functions, Permissions: p.Permissions}
 }
 
+// built is a module made of a project.
+type built struct {
+	bin   []byte
+	cases []caseResult
+}
+
 // buildGuest makes a module of the project in dir and runs its cases. Those with an output become golden
-// cases of the manifest, which every host runs again.
-func buildGuest(ctx context.Context, std streams, dir string, p project) ([]byte, error) {
+// cases of the manifest, which every host runs again. Where cases failed the error is a *failedCases.
+func buildGuest(ctx context.Context, std streams, dir string, p project) (built, error) {
 	bin, err := compileGuest(ctx, std, dir, p.Language)
 	if err != nil {
-		return nil, err
+		return built{}, err
 	}
 	decoded, err := wasm.Decode(bin)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return built{}, fmt.Errorf("%s: %w", dir, err)
 	}
 	m := p.manifest()
 	if m.Features, err = decoded.Features(); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return built{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	if bin, err = withManifest(bin, m); err != nil {
-		return nil, err
+	var b built
+	if m.Golden, b.cases, err = tryCases(ctx, bin, p, []isomer.Option{isomer.WithOutput(std.err)}); err != nil {
+		return b, err
 	}
-	if m.Golden, err = tryCases(ctx, std, bin, p); err != nil {
-		return nil, err
-	}
-	return withManifest(bin, m)
+	b.bin, err = withManifest(bin, m)
+	return b, err
 }
 
 func withManifest(bin []byte, m abi.Manifest) ([]byte, error) {
@@ -181,6 +188,9 @@ func compileRust(ctx context.Context, std streams, dir string) (string, error) {
 	return module, nil
 }
 
+// toolPatience bounds the wait for what a compiler that was stopped has itself started.
+const toolPatience = 2 * time.Second
+
 // tool runs a compiler in dir and gives its stdout. Its stderr is shown only where it fails: cargo tells
 // its progress there.
 func tool(ctx context.Context, std streams, dir, name, advice string, env []string, args ...string) ([]byte, error) {
@@ -192,6 +202,7 @@ func tool(ctx context.Context, std streams, dir, name, advice string, env []stri
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &out, &talk
+	cmd.WaitDelay = toolPatience
 	if err := cmd.Run(); err != nil {
 		if _, werr := std.err.Write(talk.Bytes()); werr != nil {
 			return nil, werr

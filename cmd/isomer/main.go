@@ -71,6 +71,7 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 		callCommand(std),
 		demoCommand(std),
 		demoHostCommand(std),
+		devCommand(std),
 		runCommand(std),
 		versionCommand(std),
 	)
