@@ -17,8 +17,9 @@ type count struct {
 }
 
 // Call calls fn with the bytes in and returns the bytes that it answers. It serves the conventions
-// bytes, wasmtube, tensors (all input tensors one after the other, and so the answer) and scalar (a
-// JSON array of numbers each way). A function that takes an image needs CallImage.
+// bytes, wasmtube, tensors (all input tensors one after the other, and so the answer), scalar (a
+// JSON array of numbers each way) and command (standard input and output). A function that takes an image
+// needs CallImage.
 //
 // Without WithDeadline ctx is looked at only before the call and while it waits for an instance.
 func (m *Module) Call(ctx context.Context, fn string, in []byte) ([]byte, error) {
@@ -140,6 +141,8 @@ func (c *call) convention(dst, in []byte, width, height int) ([]byte, error) {
 		return i.wasmtube(c.ctx, c.f, dst, in, width, height, limit)
 	case abi.Tensors:
 		return i.tensorBytes(c.ctx, c.f, dst, in, limit)
+	case abi.Command:
+		return c.command(dst, in, limit)
 	}
 	args, err := valuesFromJSON(c.f.sig, in)
 	if err != nil {
@@ -157,6 +160,9 @@ func (c *call) release(err error) error {
 	c.cancel()
 	n := &c.m.counts[c.s.index]
 	n.calls.Add(1)
+	if c.f.Convention == abi.Command {
+		c.discard()
+	}
 	if err == nil {
 		c.g.pool.put(c.s)
 		return nil
@@ -170,7 +176,7 @@ func (c *call) release(err error) error {
 	case *LimitError:
 		n.limits.Add(1)
 	}
-	if lost(err) {
+	if lost(err) && c.s.inst != nil {
 		go c.m.replaceInstance(c.g, c.s, err)
 		return err
 	}

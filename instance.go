@@ -19,7 +19,8 @@ type instance struct {
 	stack   []uint64      // parameters and results of one entry
 	ins     []span        // tensors in memory
 	outs    []span
-	region  span // where Wasmtube input and output lie
+	region  span     // where Wasmtube input and output lie
+	program *program // nil: the module is no command
 }
 
 // entry is a function of one instance.
@@ -51,11 +52,16 @@ func (m *Module) instanceFor(ctx context.Context, r *release, why purpose) (*ins
 		ctx, cancel = context.WithTimeout(ctx, max(startPatience, m.opts.deadline))
 		defer cancel()
 	}
-	sandbox, err := r.code.Instantiate(ctx, m.instanceConfig(r, why))
+	cfg := m.instanceConfig(r, why)
+	var p *program
+	if r.isCommand() {
+		p = newProgram(r, why, cfg.WASI)
+	}
+	sandbox, err := r.code.Instantiate(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{sandbox: sandbox, mem: sandbox.Memory(), realloc: sandbox.Func(abi.ExportRealloc), calls: make([]entry, len(r.funcs))}
+	i := &instance{sandbox: sandbox, mem: sandbox.Memory(), realloc: sandbox.Func(abi.ExportRealloc), calls: make([]entry, len(r.funcs)), program: p}
 	words := minStack
 	for k := range r.funcs {
 		f := &r.funcs[k]

@@ -206,7 +206,7 @@ func shape(c abi.Convention, sig engine.Signature) (want string, ok bool) {
 		return "(i32, i32) -> (i32)", sig.Is(2, 1)
 	case abi.Image, abi.WasmtubeImage:
 		return "(i32, i32, i32, i32) -> (i32)", sig.Is(4, 1)
-	case abi.Tensors:
+	case abi.Tensors, abi.Command:
 		return "() -> ()", sig.Is(0, 0)
 	}
 	for _, t := range slices.Concat(sig.Params, sig.Results) {
@@ -249,6 +249,9 @@ func infer(exports []engine.FuncExport, hasRealloc bool) []abi.Function {
 			}
 		}
 		out = append(out, f)
+	}
+	if len(out) == 0 && slices.ContainsFunc(exports, func(e engine.FuncExport) bool { return e.Name == abi.ExportStart && e.Is(0, 0) }) {
+		return []abi.Function{{Name: abi.ExportStart, Convention: abi.Command}}
 	}
 	return out
 }

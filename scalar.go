@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
 )
 
@@ -85,6 +86,9 @@ func (m *Module) CallScalar(ctx context.Context, fn string, args ...Value) ([]Va
 
 // scalar calls a function of numbers. A shadow that is on sees arguments and results.
 func (c *call) scalar(args []Value) ([]Value, error) {
+	if c.f.Convention == abi.Command {
+		return nil, fmt.Errorf("%w: %s is a command (Call)", ErrArgument, c.f.Name)
+	}
 	s := c.m.shadow.Load()
 	if s == nil {
 		return c.s.inst.scalar(c.ctx, c.f, args)

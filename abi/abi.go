@@ -34,7 +34,7 @@ const (
 	ExportRun = "run"
 	// ExportInitialize sets up a WASI reactor; the host calls it once, before anything else: func().
 	ExportInitialize = "_initialize"
-	// ExportStart is the main function of a WASI command: func(). The bridge never calls it.
+	// ExportStart is the main function of a WASI command: func(). Only the command convention calls it.
 	ExportStart = "_start"
 	// ExportSave returns the state to be carried to the next generation: func() -> list<u8>.
 	ExportSave = "isomer_save"
@@ -68,12 +68,14 @@ const (
 	Wasmtube Convention = "wasmtube"
 	// WasmtubeImage is fn(index, length, width, height i32) -> length i32: RGB in, bytes out.
 	WasmtubeImage Convention = "wasmtube-image"
+	// Command is _start() of a WASI program: standard input in, standard output out, once an instance.
+	Command Convention = "command"
 )
 
 // Valid reports whether c is one of the conventions above.
 func (c Convention) Valid() bool {
 	switch c {
-	case Bytes, Image, Tensors, Scalar, Wasmtube, WasmtubeImage:
+	case Bytes, Image, Tensors, Scalar, Wasmtube, WasmtubeImage, Command:
 		return true
 	}
 	return false

@@ -90,6 +90,14 @@ func (c *checker) functions(m Manifest) {
 		if out == ImageRGB {
 			c.add("%s.output: a function cannot return an image (use raw)", at)
 		}
+		if f.Convention == Command {
+			if f.Name != ExportStart {
+				c.add("%s.name: %q, the command convention calls %q", at, f.Name, ExportStart)
+			}
+			if len(m.Functions) > 1 {
+				c.add("%s: a command runs once and has no other functions", at)
+			}
+		}
 		if f.Convention == Tensors {
 			if f.Name != ExportRun {
 				c.add("%s.name: %q, the tensors convention calls %q", at, f.Name, ExportRun)
