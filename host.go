@@ -58,13 +58,16 @@ func (m *Module) instanceConfig(r *release, why purpose) engine.InstanceConfig {
 		return cfg
 	}
 	g := &m.opts.grants
-	wasi.Clock = r.allows(abi.PermClock) && why != rehearsing
-	wasi.Random = r.allows(abi.PermRandom) && why != rehearsing
 	for _, d := range g.dirs {
 		if slices.Contains(r.may, abi.Permission{Kind: abi.PermRead, Arg: d.Guest}) {
 			wasi.Dirs = append(wasi.Dirs, d)
 		}
 	}
+	if g.rehearse {
+		why = rehearsing
+	}
+	wasi.Clock = r.allows(abi.PermClock) && why != rehearsing
+	wasi.Random = r.allows(abi.PermRandom) && why != rehearsing
 	l := &lender{grants: g, r: r, purpose: why, store: g.kv}
 	switch why {
 	case rehearsing:
@@ -341,7 +344,7 @@ func (l *lender) publishMessage(ctx context.Context, g abi.Guest, s []uint64) er
 	return g.LeaveDone(ret)
 }
 
-// publisher is who takes what is published to subject.
+// publisher is who takes what is published to subject; nil in a trial, where it is dropped.
 func (l *lender) publisher(subject string) (Publisher, error) {
 	if err := abi.CheckSubject(subject); err != nil {
 		return nil, err
@@ -349,9 +352,12 @@ func (l *lender) publisher(subject string) (Publisher, error) {
 	listed := slices.ContainsFunc(l.r.may, func(p abi.Permission) bool {
 		return p.Kind == abi.PermPublish && abi.MatchSubject(p.Arg, subject)
 	})
-	at := slices.IndexFunc(l.publish, func(p publishGrant) bool { return abi.MatchSubject(p.pattern, subject) })
-	if !listed || at < 0 {
-		return nil, fmt.Errorf("subject %q is not allowed", subject)
+	if l.purpose != serving {
+		if listed {
+			return nil, nil
+		}
+	} else if at := slices.IndexFunc(l.publish, func(p publishGrant) bool { return abi.MatchSubject(p.pattern, subject) }); listed && at >= 0 {
+		return l.publish[at].to, nil
 	}
-	return l.publish[at].to, nil
+	return nil, fmt.Errorf("subject %q is not allowed", subject)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -56,9 +55,7 @@ func newOptions(opts []Option) (options, error) {
 	if o.engine != nil && o.cacheDir != "" {
 		return options{}, fmt.Errorf("%w: WithCacheDir belongs to the default engine; give the directory to the engine of WithEngine", ErrOption)
 	}
-	if slices.ContainsFunc(o.grants.list, func(p abi.Permission) bool { return p.Kind == abi.PermHTTP }) {
-		o.grants.fetcher = newFetcher(o.grants.http)
-	}
+	o.grants.complete()
 	return o, nil
 }
 
