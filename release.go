@@ -225,7 +225,8 @@ func infer(exports []engine.FuncExport, hasRealloc bool) []abi.Function {
 	var out []abi.Function
 	for _, e := range exports {
 		switch {
-		case e.Name == abi.ExportRealloc, strings.HasPrefix(e.Name, abi.ExportPostPrefix), strings.HasPrefix(e.Name, "__"):
+		// wit-bindgen exports cabi_realloc_wit_bindgen_0_63_0 too, which has the type of an image's function.
+		case strings.HasPrefix(e.Name, abi.ExportRealloc), strings.HasPrefix(e.Name, abi.ExportPostPrefix), strings.HasPrefix(e.Name, "__"):
 			continue
 		}
 		switch e.Name {
