@@ -171,6 +171,9 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 	if e.Image, assumed, err = image(g, opt); err != nil {
 		return nil, err
 	}
+	if e.Image == nil && e.Labels == nil {
+		e.Labels = res.Labels
+	}
 	opt.progress("optimise")
 	if err := pass.Run(g, opt.StopAfter); err != nil {
 		return nil, err

@@ -108,6 +108,11 @@ func (l *lowerer) node(n *ir.Node) error {
 		return nil
 	case ir.Recurrent:
 		return l.recurrent(op, n, in)
+	case ir.Trees:
+		return l.trees(op, n, in, out)
+	case ir.Classify:
+		l.classify(op, in[0], out)
+		return nil
 	}
 	return fmt.Errorf("no kernel computes %s", n.Op.Name())
 }
@@ -122,6 +127,8 @@ func packed(op ir.Op, i int) bool {
 		return i == 1
 	case ir.Recurrent:
 		return i >= 1 && i <= op.Weights()
+	case ir.Trees:
+		return i >= 1
 	}
 	return false
 }

@@ -50,6 +50,9 @@ func init() {
 		"Identity": identity, "Dropout": dropout,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
 	}
+	for name, convert := range mlConverters {
+		converters["ai.onnx.ml."+name] = convert
+	}
 }
 
 type param struct {

@@ -81,6 +81,8 @@ func (e *UnboundError) Unwrap() error { return ErrUnbound }
 type Result struct {
 	Graph *ir.Graph
 	Bound map[string]int // each symbolic dimension with the extent that it got
+	// Labels are the names of the classes, if the model gives them names.
+	Labels []string
 }
 
 type loader struct {
@@ -95,6 +97,7 @@ type loader struct {
 	// budget is the work that is left for what is computed now: constants folded, made up or
 	// rearranged, in elements written and, for sums, an eighth of those read.
 	budget float64
+	labels []string // of classes
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -139,7 +142,7 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 	if err := l.graph.Verify(); err != nil {
 		return nil, fmt.Errorf("the loaded graph does not hold together: %w", err)
 	}
-	return &Result{l.graph, l.bound}, nil
+	return &Result{Graph: l.graph, Bound: l.bound, Labels: l.labels}, nil
 }
 
 // blame says that the model is wrong, unless err says that the compiler or the options are.

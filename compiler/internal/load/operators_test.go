@@ -18,7 +18,7 @@ func TestOperatorsAreDocumented(t *testing.T) {
 	var documented []string
 	for _, line := range strings.Split(string(page), "\n") {
 		if cells := strings.Split(line, "|"); len(cells) > 2 && !strings.Contains(line, "operator |") {
-			documented = append(documented, regexp.MustCompile(`[A-Z]\w+`).FindAllString(cells[1], -1)...)
+			documented = append(documented, regexp.MustCompile(`([a-z]+\.)*[A-Z]\w+`).FindAllString(cells[1], -1)...)
 		}
 	}
 	for _, name := range documented {

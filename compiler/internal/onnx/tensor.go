@@ -146,6 +146,27 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return nil, t.fail("not a float tensor")
 }
 
+// Float64s returns the elements of a tensor of floats, those of f64 as they are.
+func (t *Tensor) Float64s() ([]float64, error) {
+	if t.DType != F64 {
+		f, err := t.Float32s()
+		out := make([]float64, len(f))
+		for i, v := range f {
+			out[i] = float64(v)
+		}
+		return out, err
+	}
+	n, err := t.check(len(t.doubles), 1)
+	if err != nil || t.Raw == nil {
+		return slices.Clone(t.doubles), err
+	}
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(t.Raw[8*i:]))
+	}
+	return out, nil
+}
+
 // halfToFloat expands an IEEE 754 binary16.
 func halfToFloat(h uint16) float32 {
 	sign := uint32(h>>15) << 31

@@ -1,0 +1,10 @@
+package ir
+
+import "reflect"
+
+// Operators that stand for whole layers or models, beside the list in text.go.
+func init() {
+	for _, op := range []Op{Trees{}, Classify{}} {
+		ops[op.Name()] = reflect.TypeOf(op)
+	}
+}
