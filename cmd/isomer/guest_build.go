@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,8 +76,10 @@ func buildGuest(ctx context.Context, std streams, dir string, p project) (built,
 	if m.Features, err = decoded.Features(); err != nil {
 		return built{}, fmt.Errorf("%s: %w", dir, err)
 	}
+	logger := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	opts := []isomer.Option{isomer.WithRehearsal(), isomer.AllowLog(logger), isomer.WithOutput(std.err)}
 	var b built
-	if m.Golden, b.cases, err = tryCases(ctx, bin, p, []isomer.Option{isomer.WithOutput(std.err)}); err != nil {
+	if m.Golden, b.cases, err = tryCases(ctx, bin, p, opts); err != nil {
 		return b, err
 	}
 	b.bin, err = withManifest(bin, m)

@@ -58,11 +58,7 @@ func TestGuests(t *testing.T) {
 			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
 				t.Fatal(talk)
 			}
-			if lang == "as" {
-				if err := os.Symlink(os.Getenv("ISOMER_NODE_MODULES"), filepath.Join(dir, "node_modules")); err != nil {
-					t.Fatal(err)
-				}
-			}
+			linkModules(t, lang, dir)
 			if status, out, talk := command(t, "build", dir); status != 0 || !strings.Contains(out, "4 cases passed") {
 				t.Fatalf("%s%s", out, talk)
 			}

@@ -98,7 +98,7 @@ export function kvKeys(prefix: string): Keys {
 
 // Asks an HTTP server. Permission "http:HOST" of each host.
 export function fetch(r: Request): Response {
-  const method = utf8(r.method);
+  const method = utf8(r.method == "" ? "GET" : r.method);
   const url = utf8(r.url);
   const texts: Uint8Array[] = []; // alive until the call is over
   const headers = new Uint8Array(16 * r.headers.length);
