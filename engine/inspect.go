@@ -14,40 +14,49 @@ type Needs struct {
 	MinPages   uint32      // initial size of its memory
 }
 
-// maxTableEntries bounds the tables that a module begins with: 8 MiB of references. The format
-// allows 2³² entries, of which a few bytes of module can ask.
-const maxTableEntries = 1 << 20
+// MaxTableEntries bounds the tables that a module begins with, together, and what each may grow to: 8 MiB
+// of references. The format allows 2³² entries, of which a few bytes of module can ask.
+const MaxTableEntries = 1 << 20
+
+// maxTables is far beyond what compilers make (1), and bounds what tables can grow to together.
+const maxTables = 16
 
 // Admit is what every engine asks before it compiles: bin is sound and fits the ceiling of cfg, whose
-// default it fills in. The error is a *LimitError or a *CompileError in the name of the engine.
-func Admit(name string, bin []byte, cfg *CompileConfig) (Needs, error) {
+// default it fills in. The error is a *LimitError or a *CompileError in the name of the engine. The
+// module shares the memory of bin.
+func Admit(name string, bin []byte, cfg *CompileConfig) (*wasm.Module, Needs, error) {
 	if cfg.MaxPages == 0 || cfg.MaxPages > MaxPages {
 		cfg.MaxPages = MaxPages
 	}
-	needs, err := Inspect(bin)
+	m, needs, err := inspect(bin)
 	if limit, ok := err.(*LimitError); ok {
-		return Needs{}, limit
+		return nil, Needs{}, limit
 	}
 	if err != nil {
-		return Needs{}, &CompileError{Engine: name, Cause: err}
+		return nil, Needs{}, &CompileError{Engine: name, Cause: err}
 	}
 	if needs.MinPages > cfg.MaxPages {
-		return Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf(
+		return nil, Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf(
 			"the module starts with %d pages of 64 KiB, allowed are %d", needs.MinPages, cfg.MaxPages)}
 	}
-	return needs, nil
+	return m, needs, nil
 }
 
 // Inspect decodes bin strictly and says what it needs. An engine calls it before its own decoder:
 // decoders allocate what a module's counts announce (wazero 1.12: 17 GB for a module of 15 bytes,
 // which ends the process), and this one believes no count that the remaining bytes cannot hold.
 func Inspect(bin []byte) (Needs, error) {
+	_, n, err := inspect(bin)
+	return n, err
+}
+
+func inspect(bin []byte) (*wasm.Module, Needs, error) {
 	m, err := wasm.Decode(bin)
 	if err != nil {
-		return Needs{}, err
+		return nil, Needs{}, err
 	}
 	if _, ok := m.Custom("name"); ok && m.Names == nil {
-		return Needs{}, errors.New("the name section does not parse")
+		return nil, Needs{}, errors.New("the name section does not parse")
 	}
 	var n Needs
 	entries := uint64(0)
@@ -70,10 +79,13 @@ func Inspect(bin []byte) (Needs, error) {
 			entries += uint64(i.Table.Limits.Min)
 		}
 	}
-	if entries > maxTableEntries {
-		return Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf("tables begin with %d entries, allowed are %d", entries, maxTableEntries)}
+	if entries > MaxTableEntries {
+		return nil, Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf("tables begin with %d entries, allowed are %d", entries, MaxTableEntries)}
 	}
-	return n, nil
+	if len(m.Tables) > maxTables {
+		return nil, Needs{}, &LimitError{Limit: MemorySz, Detail: fmt.Sprintf("%d tables, allowed are %d", len(m.Tables), maxTables)}
+	}
+	return m, n, nil
 }
 
 func valTypes(ts []wasm.ValType) []ValType {

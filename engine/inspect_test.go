@@ -21,7 +21,9 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Needs{Imports: []Import{{"env", "log", "func"}, {"env", "now", "func"}}, MinPages: 3}
+	want := Needs{Imports: []Import{{"env", "log", "func"}, {"env", "now", "func"}}, MinPages: 3, Signatures: []Signature{
+		{Params: []ValType{I32}, Results: []ValType{}}, {Params: []ValType{}, Results: []ValType{I64}},
+	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

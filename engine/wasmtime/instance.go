@@ -57,7 +57,7 @@ func newInstance(c *code) *instance {
 	c.host.count(1, false)
 	i := &instance{code: c, funcs: map[string]*function{}}
 	i.store = wasmtime.NewStoreWithData(c.engine, i)
-	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, maxTable, 1, -1, 1)
+	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, engine.MaxTableEntries, 1, -1, 1)
 	i.c = (*C.isomer_instance)(C.calloc(1, C.sizeof_isomer_instance))
 	i.c.context = (*C.wasmtime_context_t)(unsafe.Pointer(i.store.Context()))
 	if c.cfg.Interruptible {

@@ -24,8 +24,6 @@ import (
 const (
 	// maxStack bounds the guest's stack, which lies on the thread's own: glibc gives a thread 8 MiB.
 	maxStack = 1 << 20
-	// maxTable bounds what a guest may grow a table to: 8 MiB of references.
-	maxTable = 1 << 20
 )
 
 // New makes an engine.
@@ -97,7 +95,7 @@ func config(interruptible bool) *wasmtime.Config {
 }
 
 func (h *host) Compile(_ context.Context, bin []byte, cfg engine.CompileConfig) (engine.Code, error) {
-	needs, err := engine.Admit(h.Name(), bin, &cfg)
+	_, needs, err := engine.Admit(h.Name(), bin, &cfg)
 	if err != nil {
 		return nil, err
 	}

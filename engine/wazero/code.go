@@ -12,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/meter"
 	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
@@ -22,6 +23,7 @@ type code struct {
 	compiled wazero.CompiledModule
 	cfg      engine.CompileConfig
 	needs    engine.Needs
+	shift    *meter.Shift            // of functions in the module as compiled; nil: not metered
 	ownCache wazero.CompilationCache // where the shared one could not be used
 
 	outside outside
@@ -51,14 +53,14 @@ func (c *code) Close() error {
 // link checks every import and makes what the instance imports from.
 func (c *code) link(ctx context.Context, cfg engine.InstanceConfig) (*instance, error) {
 	inst := &instance{code: c, funcs: map[string]*function{}}
-	if len(c.needs.Imports) == 0 {
+	if len(c.needs.Imports) == 0 && c.shift == nil {
 		return inst, nil
 	}
 	var err error
 	if inst.host, inst.wasi, err = wasi.Link(c.needs, cfg); err != nil {
 		return nil, err
 	}
-	if err := c.outside.openHost(ctx, c.runtime, &c.needs); err != nil {
+	if err := c.outside.open(ctx, c); err != nil {
 		_ = inst.wasi.Close()
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func (c *code) instantiate(ctx context.Context, mc wazero.ModuleConfig, inst *in
 			err = &engine.StartError{Func: "instantiation", Cause: fmt.Errorf("panic in the engine: %v", r)}
 		}
 	}()
-	inst.crossing = crossing{i: inst, Context: experimental.WithImportResolver(ctx, c.outside.resolve)}
+	inst.crossing = crossing{i: inst, Context: experimental.WithImportResolver(context.Background(), c.outside.resolve)}
 	inst.ctx, inst.depth = ctx, 1
 	mod, err := c.runtime.InstantiateModule(&inst.crossing, c.compiled, mc)
 	inst.ctx, inst.depth = nil, 0

@@ -85,9 +85,6 @@ func (f *function) Call(ctx context.Context, stack []uint64) error {
 		return f.nested(ctx, stack)
 	}
 	i.ctx, i.depth = ctx, 1
-	if i.code.cfg.Interruptible {
-		i.crossing.Context = ctx
-	}
 	err := f.f.CallWithStack(&i.crossing, stack)
 	i.ctx, i.depth = nil, 0
 	if err != nil {
@@ -132,21 +129,30 @@ func (m *memory) Grow(pages uint32) (uint32, bool) { return m.m.Grow(pages) }
 // failure turns what wazero reports into the seam's errors. wazero marks a trap by text alone:
 // "wasm error: REASON\nwasm stack trace:\n\tframe…".
 func (i *instance) failure(fn string, err error) error {
-	if errors.Is(err, errOutside) {
-		_, stack, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
-		return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: frames(stack), Cause: i.failed}
+	if !errors.Is(err, errOutside) {
+		err = callError(fn, err)
+		if trap, ok := err.(*engine.TrapError); ok && i.code.shift != nil {
+			trap.Stack = i.code.shift.Frames(trap.Stack)
+		}
+		return err
 	}
-	return callError(fn, err)
+	if limit, ok := i.failed.(*engine.LimitError); ok {
+		of := *limit
+		of.Func = fn
+		return &of
+	}
+	_, stack, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
+	stack = frames(stack)
+	if i.code.shift != nil {
+		stack = i.code.shift.Frames(stack)
+	}
+	return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: stack, Cause: i.failed}
 }
 
 func callError(fn string, err error) error {
 	var exit *sys.ExitError
 	if errors.As(err, &exit) {
 		switch exit.ExitCode() {
-		case sys.ExitCodeDeadlineExceeded:
-			return &engine.LimitError{Limit: engine.Deadline, Func: fn, Detail: "the call was stopped", Cause: context.DeadlineExceeded}
-		case sys.ExitCodeContextCanceled:
-			return &engine.LimitError{Limit: engine.Canceled, Func: fn, Detail: "the call was stopped", Cause: context.Canceled}
 		}
 		return &engine.TrapError{Func: fn, Reason: fmt.Sprintf("the module exited with code %d", exit.ExitCode()), Cause: err}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/meter"
 )
 
 // outside is what the instances of a code import. It is made once for all of them: its functions ask
@@ -18,15 +19,21 @@ type outside struct {
 	modules map[string]api.Module // by the name in the import
 }
 
-// openHost makes a wazero module for each that needs imports from.
-func (o *outside) openHost(ctx context.Context, rt wazero.Runtime, needs *engine.Needs) error {
+// open makes a wazero module for each that the code imports from.
+func (o *outside) open(ctx context.Context, c *code) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.modules != nil {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
+	rt, needs := c.runtime, &c.needs
 	builders := map[string]wazero.HostModuleBuilder{}
+	if c.shift != nil {
+		b := rt.NewHostModuleBuilder(meter.Module)
+		b.NewFunctionBuilder().WithGoModuleFunction(refill(c.host.batch()), nil, []api.ValueType{api.ValueTypeI64}).Export(meter.Refill)
+		builders[meter.Module] = b
+	}
 	done := map[engine.Import]bool{}
 	for k, i := range needs.Imports {
 		if done[i] {
@@ -89,6 +96,34 @@ func lend(k int) api.GoModuleFunc {
 			panic(errOutside)
 		}
 	}
+}
+
+// batch is how many instructions run between two looks at the context: 0.1 to 1 ms of them.
+func (h *host) batch() uint64 {
+	if h.interpreter {
+		return 1 << 16
+	}
+	return 1 << 21
+}
+
+// refill is the meter's: it ends the call whose context has ended.
+func refill(batch uint64) api.GoModuleFunc {
+	return func(ctx context.Context, _ api.Module, stack []uint64) {
+		i := ctx.Value(crossingKey{}).(*instance)
+		if err := i.ctx.Err(); err != nil {
+			i.failed = stopped(err)
+			panic(errOutside)
+		}
+		stack[0] = batch
+	}
+}
+
+func stopped(cause error) *engine.LimitError {
+	e := &engine.LimitError{Limit: engine.Canceled, Detail: "the call was stopped", Cause: cause}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		e.Limit = engine.Deadline
+	}
+	return e
 }
 
 // crossing is the context under which wazero runs the guest. It tells host functions which instance
