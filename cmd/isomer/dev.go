@@ -36,6 +36,7 @@ func devCommand(std streams) *cobra.Command {
 	var timeout time.Duration
 	var mib int
 	var engineName string
+	var allow []string
 	c := &cobra.Command{
 		Use:   "dev DIR",
 		Short: "Build a project at each save, and swap the module live",
@@ -45,12 +46,18 @@ the state of the one before; otherwise the compiler's words or the cases that fa
 module serves on. Calls wait until the first build is good.
 
 A line a save goes to stderr: how long the build and the swap took, and what came of the cases. With --json it
-is an object. Nothing is written into DIR beyond what its compiler leaves there.`,
+is an object. Nothing is written into DIR beyond what its compiler leaves there.
+
+` + allowHelp,
 		Example: `  isomer new meter && isomer dev meter
   isomer dev meter --json 2>events.jsonl`,
 		Args: operands("DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
 			memory, err := memoryLimit(c, mib)
+			if err != nil {
+				return err
+			}
+			allowed, err := allowOptions(c, allow, std, d.asJSON)
 			if err != nil {
 				return err
 			}
@@ -61,6 +68,7 @@ is an object. Nothing is written into DIR beyond what its compiler leaves there.
 			defer e.Close()
 			d.dir = args[0]
 			d.opts = []isomer.Option{isomer.WithEngine(e), memory, isomer.WithOutput(std.err), isomer.WithEvents(d.event)}
+			d.opts = append(d.opts, allowed...)
 			if timeout != 0 {
 				d.opts = append(d.opts, isomer.WithDeadline(timeout))
 			}
@@ -69,6 +77,7 @@ is an object. Nothing is written into DIR beyond what its compiler leaves there.
 	}
 	c.Flags().BoolVar(&d.asJSON, "json", false, "print what happens as JSON, one object a line")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s")
+	allowFlag(c, &allow)
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)
 	return c

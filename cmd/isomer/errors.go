@@ -62,7 +62,7 @@ var hints = []struct {
 	{is(compiler.ErrOptions), `run "isomer build --help" to see the options`},
 
 	// Before the general ones: these carry a cause of their own.
-	{as[*engine.LinkError], "modules get no imports beyond wasi_snapshot_preview1: build it without them"},
+	{as[*engine.LinkError], "modules may import wasi_snapshot_preview1 and what docs/abi.md lists as host functions: build it without the rest"},
 	{is(abi.ErrManifest), "the manifest is described in docs/abi.md"},
 	{is(wasm.ErrFormat), "a module is a core WebAssembly binary, as isomer build, Rust, C or TinyGo make"},
 	{as[*isomer.AppError], "this is the module's own answer to the input"},
@@ -111,6 +111,8 @@ func report(w io.Writer, err error) int {
 	exit, advice := exitFailure, ""
 	if h, ok := errors.AsType[*hinted](err); ok {
 		exit, advice = h.exit, h.hint
+	} else if text, ok := permissionHint(err); ok {
+		advice = text
 	} else {
 		for _, h := range hints {
 			if h.when(err) {

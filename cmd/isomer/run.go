@@ -26,6 +26,7 @@ func runCommand(std streams) *cobra.Command {
 	var timeout time.Duration
 	var mib int
 	var engineName, logFormat string
+	var allow []string
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -44,7 +45,9 @@ end the command.
 
 With --watch the module is replaced when its file changes, between two calls; a file that is damaged or
 fails its golden cases is refused, and the module that serves stays. Events go to stderr: for people, with
---json one object a line, with --log as Go's structured log (log/slog) writes them.`,
+--json one object a line, with --log as Go's structured log (log/slog) writes them.
+
+` + allowHelp,
 		Example: `  echo 'total {"pulses": 3}' | isomer run meter.wasm
   isomer run digits.wasm --watch --json`,
 		Args: operands("FILE"),
@@ -57,12 +60,17 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 			if err != nil {
 				return err
 			}
+			allowed, err := allowOptions(c, allow, std, asJSON || logFormat == "json")
+			if err != nil {
+				return err
+			}
 			e, err := openEngine(c, engineName)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
 			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), events}
+			opts = append(opts, allowed...)
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
@@ -77,6 +85,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
 	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
+	allowFlag(c, &allow)
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)
 	return c
