@@ -192,13 +192,18 @@ func checkHeader(name, value string) error {
 	return nil
 }
 
+// patience is how long a fetch may take, such that its guest has the last tenth of the call's time to answer.
+func (f *fetcher) patience(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(f.timeout, time.Until(end)/10*9)
+	}
+	return f.timeout
+}
+
 // do sends req and reads the answer.
 func (l *lender) do(ctx context.Context, req *http.Request) (status uint16, headers [][2]string, body []byte, err error) {
 	f := l.fetcher
-	timeout := f.timeout
-	if end, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(end)/10*9)
-	}
+	timeout := f.patience(ctx)
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	client := http.Client{Transport: f.transport, CheckRedirect: l.redirect}
