@@ -50,7 +50,7 @@ const rehearsalStart = 1_640_995_200_000_000_000
 // instanceConfig is what an instance of r gets for the purpose.
 func (m *Module) instanceConfig(r *release, why purpose) engine.InstanceConfig {
 	wasi := &engine.WASI{}
-	if m.opts.out != nil {
+	if m.opts.out != nil && why != following { // each line would be there twice
 		wasi.Stdout, wasi.Stderr = m.opts.out, m.opts.out
 	}
 	cfg := engine.InstanceConfig{WASI: wasi}

@@ -15,6 +15,7 @@ import (
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine/enginetest"
+	"github.com/isomer-iot/isomer/wasm"
 )
 
 // swapBeside swaps in the background.
@@ -438,5 +439,21 @@ func TestShadowOptions(t *testing.T) {
 	}
 	if _, err := isomer.New(t.Context(), guest("1"), isomer.WithHistory("")); !errors.Is(err, isomer.ErrOption) {
 		t.Errorf("history: %v", err)
+	}
+}
+
+// What the candidate writes is not seen: the serving module wrote it already.
+func TestShadowIsSilent(t *testing.T) {
+	var out bytes.Buffer
+	events := newRecorder()
+	m := openBytes(t, enginetest.WASIGuest(), isomer.WithOutput(&out), events.option(), isomer.WithShadow(isomer.Shadow{Calls: 3}))
+	next, err := wasm.SetCustomSection(enginetest.WASIGuest(), "another", nil)
+	must(t, err)
+	done := swapBeside(t.Context(), m, next)
+	events.wait(t, isomer.ShadowStarted)
+	n := 0
+	must(t, calling(t, done, func() error { n++; _, err := m.CallScalar(context.Background(), "hello"); return err }))
+	if got := strings.Count(out.String(), "hello"); got != n {
+		t.Errorf("%d lines for %d calls", got, n)
 	}
 }
