@@ -21,29 +21,35 @@ type callFlags struct {
 	timeout                  time.Duration
 	memory                   int
 	engine                   string
+	allow                    []string
 }
 
 func callCommand(std streams) *cobra.Command {
 	var f callFlags
 	c := &cobra.Command{
-		Use:   "call FILE FUNCTION",
+		Use:   "call FILE [FUNCTION]",
 		Short: "Call one function of a module",
 		Long: `Call one function of a module and print its answer.
 
 The input is JSON, a picture (JPEG, PNG, GIF, WebP, BMP, or raw RGB bytes with --size), the bytes of a
 file, or numbers for a function of numbers; "-" reads it from stdin. Functions of tensors take their
 inputs as raw little-endian bytes, one tensor after the other, and print JSON, or write the raw bytes of
-their outputs with --output.`,
+their outputs with --output. A command, which is a whole WASI program, gets the input as its stdin, by default
+isomer's own, and its stdout is the answer; FUNCTION may be left out.
+
+` + allowHelp,
 		Example: `  isomer call model.wasm classify --image photo.jpg
   isomer call model.wasm run --input x.f32 --output y.f32
   isomer call meter.wasm total --json '{"pulses": 3}'
-  isomer call math.wasm add --args 1,2`,
-		Args: operands("FILE", "FUNCTION"),
+  isomer call math.wasm add --args 1,2
+  echo to be or not to be | isomer call words.wasm
+  isomer call station.wasm poll --allow log --allow kv=state --allow http=api.example.com`,
+		Args: callOperands,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := oneOf(c, "json", "image", "input", "args"); err != nil {
 				return err
 			}
-			return f.call(c, std, args[0], args[1])
+			return f.call(c, std, args)
 		},
 	}
 	flags := c.Flags()
@@ -56,6 +62,7 @@ their outputs with --output.`,
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10s (default: never)")
 	memoryFlag(c, &f.memory)
 	engineFlag(c, &f.engine)
+	allowFlag(c, &f.allow)
 	return c
 }
 
@@ -81,8 +88,12 @@ func oneOf(c *cobra.Command, names ...string) error {
 	return nil
 }
 
-func (f *callFlags) call(c *cobra.Command, std streams, file, function string) error {
+func (f *callFlags) call(c *cobra.Command, std streams, args []string) error {
 	memory, err := memoryLimit(c, f.memory)
+	if err != nil {
+		return err
+	}
+	allowed, err := allowOptions(c, f.allow, std, false)
 	if err != nil {
 		return err
 	}
@@ -95,12 +106,12 @@ func (f *callFlags) call(c *cobra.Command, std streams, file, function string) e
 	if f.timeout != 0 {
 		opts = append(opts, isomer.WithDeadline(f.timeout))
 	}
-	m, err := isomer.Open(c.Context(), file, opts...)
+	m, err := isomer.Open(c.Context(), args[0], append(opts, allowed...)...)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	fn, err := find(m, function)
+	fn, err := choose(c, m, args[1:])
 	if err != nil {
 		return err
 	}
@@ -181,6 +192,9 @@ func (f *callFlags) read(c *cobra.Command, std streams, m *isomer.Module, fn abi
 		return b, nil, err
 	case given("input"):
 		b, err := readInput(std, f.input)
+		return b, nil, err
+	case fn.Convention == abi.Command && !std.inTerminal:
+		b, err := readInput(std, "-")
 		return b, nil, err
 	}
 	return nil, nil, nil

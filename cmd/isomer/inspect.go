@@ -164,10 +164,29 @@ func (in *inspection) exports(m *wasm.Module) {
 			in.Functions = append(in.Functions, f)
 		}
 	}
+	if len(described) == 0 {
+		in.command()
+	}
 	// Those meant to be called come first.
 	slices.SortStableFunc(in.Functions, func(a, b functionInfo) int {
 		return cmp.Compare(min(len(a.Role), 1), min(len(b.Role), 1))
 	})
+}
+
+// command marks the main function of a WASI program that exports nothing else to call.
+func (in *inspection) command() {
+	start := -1
+	for k, f := range in.Functions {
+		if f.Convention != "" {
+			return
+		}
+		if f.Name == abi.ExportStart && f.Signature == (wasm.FuncType{}).String() {
+			start = k
+		}
+	}
+	if start >= 0 {
+		in.Functions[start].Convention, in.Functions[start].Role = abi.Command, ""
+	}
 }
 
 // byType is the convention that a host concludes from a function's type where no manifest names one

@@ -20,6 +20,7 @@ import (
 type streams struct {
 	in          io.Reader
 	out, err    io.Writer
+	inTerminal  bool // in is a terminal: nobody waits for what is typed
 	outTerminal bool // out is a terminal: no binary output
 	errTerminal bool // err is a terminal: progress may be drawn
 }
@@ -35,6 +36,7 @@ func run() int {
 	defer stop()
 	return execute(ctx, os.Args[1:], streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		inTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})

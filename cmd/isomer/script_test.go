@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/isomer-iot/isomer/engine/enginetest"
 	"github.com/isomer-iot/isomer/wasm"
 )
 
@@ -45,13 +46,14 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"kit":      kitCmd,
-			"manifest": manifestCmd,
-			"photo":    photoCmd,
-			"onnx":     onnxCmd,
-			"bytes":    bytesCmd,
-			"status":   statusCmd,
-			"signal":   signalCmd,
+			"kit":         kitCmd,
+			"copycommand": copyCommandCmd,
+			"manifest":    manifestCmd,
+			"photo":       photoCmd,
+			"onnx":        onnxCmd,
+			"bytes":       bytesCmd,
+			"status":      statusCmd,
+			"signal":      signalCmd,
 		},
 	})
 }
@@ -73,6 +75,14 @@ func kitCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	write(ts, args[0]+".new", kit(number(ts, args[1])))
 	ts.Check(os.Rename(ts.MkAbs(args[0]+".new"), ts.MkAbs(args[0])))
+}
+
+// copyCommandCmd: copycommand FILE writes a WASI program that copies stdin to stdout.
+func copyCommandCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: copycommand FILE")
+	}
+	write(ts, args[0], enginetest.CommandGuest())
 }
 
 // manifestCmd: manifest FILE JSONFILE replaces a module's manifest, without any check.
