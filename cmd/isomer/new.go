@@ -55,7 +55,11 @@ outlives a version, and what a host lends.`,
 					return err
 				}
 			}
-			_, err := fmt.Fprintf(std.out, "wrote %s; next: isomer build %s\n", dir, dir)
+			next := "isomer build " + dir
+			if lang == "as" {
+				next = "npm install --prefix " + dir + " && " + next
+			}
+			_, err := fmt.Fprintf(std.out, "wrote %s; next: %s\n", dir, next)
 			return err
 		},
 	}
