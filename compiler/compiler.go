@@ -54,6 +54,15 @@ var (
 	ImageNetStd  = []float64{0.229, 0.224, 0.225}
 )
 
+// Weights is how a module carries its weights.
+type Weights string
+
+// The forms of weights.
+const (
+	WeightsF32  Weights = "f32"
+	WeightsInt8 Weights = "int8"
+)
+
 // Options say how to compile. The zero value compiles.
 type Options struct {
 	// Name and Version identify the module in its manifest. Default: the graph's name, no version.
@@ -74,6 +83,11 @@ type Options struct {
 	Top int
 	// Golden are cases to store in the manifest, which hosts run before a module serves.
 	Golden []abi.Golden
+	// Weights says how the module carries the weights of convolutions and products: WeightsF32, or
+	// WeightsInt8, a quarter of the size, which the module makes f32 again when it is instantiated.
+	// Speed and memory of an instance stay as they are; each weight is off by up to 1/254 of the
+	// largest of its output channel. Default: WeightsF32.
+	Weights Weights
 	// StopAfter names the pass after which to stop and compile what there is, to find the pass that
 	// breaks a model. Default: run all.
 	StopAfter string
@@ -157,13 +171,10 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 		}
 	}
 	g := res.Graph
-	if err := f32Only(g); err != nil {
-		return nil, err
-	}
 	if opt.Name == "" {
 		opt.Name = g.Name
 	}
-	e := emit.Options{Name: moduleName(opt.Name), Version: opt.Version, Labels: opt.Labels, Top: opt.Top, Golden: opt.Golden}
+	e := emit.Options{Name: moduleName(opt.Name), Version: opt.Version, Labels: opt.Labels, Top: opt.Top, Golden: opt.Golden, Int8: opt.Weights == WeightsInt8}
 	if e.Top == 0 {
 		e.Top = 5
 	}
@@ -212,18 +223,10 @@ func (o Options) check() error {
 		return fmt.Errorf("%w: top must not be negative, got %d", ErrOptions, o.Top)
 	case o.Fit != "" && o.Fit != abi.FitCover && o.Fit != abi.FitContain && o.Fit != abi.FitStretch:
 		return fmt.Errorf("%w: fit %q is none of %s, %s, %s", ErrOptions, o.Fit, abi.FitCover, abi.FitContain, abi.FitStretch)
+	case o.Weights != "" && o.Weights != WeightsF32 && o.Weights != WeightsInt8:
+		return fmt.Errorf("%w: weights %q are none of %s, %s", ErrOptions, o.Weights, WeightsF32, WeightsInt8)
 	case o.StopAfter != "" && !slices.Contains(passes, o.StopAfter):
 		return fmt.Errorf("%w: no pass %q; there are %s", ErrOptions, o.StopAfter, strings.Join(passes, ", "))
-	}
-	return nil
-}
-
-// f32Only refuses inputs and outputs of element types that no kernel computes yet.
-func f32Only(g *ir.Graph) error {
-	for _, v := range slices.Concat(g.In, g.Out) {
-		if v.Type.DType != ir.F32 {
-			return fmt.Errorf("%w: %q is %v; inputs and outputs must be f32", ErrUnsupported, v.Name, v.Type)
-		}
 	}
 	return nil
 }
@@ -314,6 +317,11 @@ func channels(name string, v, absent []float64) ([]float64, error) {
 func picture(g *ir.Graph) (*emit.Image, string) {
 	if len(g.In) != 1 || len(g.Out) < 1 {
 		return nil, fmt.Sprintf("this one has %d inputs", len(g.In))
+	}
+	for _, v := range []*ir.Value{g.In[0], g.Out[0]} {
+		if v.Type.DType != ir.F32 {
+			return nil, fmt.Sprintf("%q is %v", v.Name, v.Type)
+		}
 	}
 	s, o := g.In[0].Type.Shape, g.Out[0].Type.Shape
 	if len(s) != 4 || s[0] != 1 {

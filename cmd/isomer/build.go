@@ -27,6 +27,7 @@ type buildFlags struct {
 	output, labels, fit string
 	mean, std           numbers
 	dims                []string
+	weights             string
 	asJSON              bool
 	opt                 compiler.Options
 }
@@ -64,6 +65,7 @@ cases are run.`,
 	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape `FIT`: cover, contain or stretch (default cover)")
 	flags.IntVar(&f.opt.Top, "top", 0, "answer with the `N` most probable classes (default 5)")
 	flags.StringArrayVar(&f.dims, "dim", nil, "extent of a symbolic dimension, `NAME=N`; may be repeated")
+	flags.StringVar(&f.weights, "weights", "", "carry the weights as `TYPE`: f32, or int8 for a module of a quarter of the size (default f32)")
 	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	return c
@@ -160,6 +162,12 @@ func (f *buildFlags) options(c *cobra.Command) error {
 	case "", abi.FitCover, abi.FitContain, abi.FitStretch:
 	default:
 		return usage(c, "--fit %s: want cover, contain or stretch", f.fit)
+	}
+	f.opt.Weights = compiler.Weights(f.weights)
+	switch f.opt.Weights {
+	case "", compiler.WeightsF32, compiler.WeightsInt8:
+	default:
+		return usage(c, "--weights %s: want f32 or int8", f.weights)
 	}
 	for _, d := range f.dims {
 		name, value, ok := strings.Cut(d, "=")

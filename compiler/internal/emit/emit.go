@@ -22,6 +22,8 @@ type Options struct {
 	Image  *Image
 	Top    int // classes that a result lists
 	Golden []abi.Golden
+	// Int8 makes the module carry weights as int8, and expand them when it is instantiated.
+	Int8 bool
 }
 
 // Image is the preparation of a picture.
@@ -53,6 +55,7 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Consts.Int8 = opt.Int8
 	res := &Result{Arena: p.Arena}
 	low := &lowerer{plan: p}
 	for _, n := range g.Nodes {
@@ -179,9 +182,8 @@ func (w *writer) finish() error {
 		m.Export(abi.OutputGlobal(i), wasm.KindGlobal, m.AddGlobal(wasm.I32, false, wasm.ConstI32(int32(w.plan.Of(v).Address))))
 	}
 	w.allocator(int32(base))
-	if data := w.plan.Consts.Data(); len(data) > 0 {
-		m.AddData(int32(w.plan.Consts.Base()), data)
-	}
+	w.plan.Consts.Segments(func(at int, data []byte) { m.AddData(int32(at), data) })
+	w.expand()
 	return nil
 }
 
@@ -198,10 +200,10 @@ func (w *writer) manifest() (abi.Manifest, error) {
 		Memory:    &abi.MemorySpec{MinPages: uint32(w.module.Memories[0].Min)},
 	}
 	for i, v := range w.graph.In {
-		m.Inputs = append(m.Inputs, abi.TensorSpec{Name: v.Name, Global: abi.InputGlobal(i), DType: abi.F32, Shape: v.Type.Shape})
+		m.Inputs = append(m.Inputs, abi.TensorSpec{Name: v.Name, Global: abi.InputGlobal(i), DType: abi.DType(v.Type.DType.String()), Shape: v.Type.Shape})
 	}
 	for i, v := range w.graph.Out {
-		m.Outputs = append(m.Outputs, abi.TensorSpec{Name: v.Name, Global: abi.OutputGlobal(i), DType: abi.F32, Shape: v.Type.Shape})
+		m.Outputs = append(m.Outputs, abi.TensorSpec{Name: v.Name, Global: abi.OutputGlobal(i), DType: abi.DType(v.Type.DType.String()), Shape: v.Type.Shape})
 	}
 	if w.opt.Image != nil {
 		m.Image = &w.opt.Image.ImageSpec

@@ -16,6 +16,9 @@ type Consts struct {
 	seen map[string]int
 	// frozen: addresses beyond the data were given away.
 	frozen bool
+	// Int8 makes the module carry packed weights as int8, see Weights.
+	Int8       bool
+	expansions []Expansion
 }
 
 // Base is the address of the first byte.
@@ -51,6 +54,21 @@ func (c *Consts) Bytes(b []byte) int {
 // Floats adds f32 values and returns their address.
 func (c *Consts) Floats(f []float32) int { return c.Bytes(floatBytes(f)) }
 
+// Tensor adds the elements of t as they lie in memory and returns their address.
+func (c *Consts) Tensor(t *ir.Tensor) int {
+	if t.DType.Float() {
+		return c.Floats(t.F)
+	}
+	size := t.DType.Size()
+	b := make([]byte, 0, size*len(t.I))
+	var word [8]byte
+	for _, v := range t.I {
+		binary.LittleEndian.PutUint64(word[:], uint64(v))
+		b = append(b, word[:size]...)
+	}
+	return c.Bytes(b)
+}
+
 func floatBytes(f []float32) []byte {
 	b := make([]byte, 4*len(f))
 	for i, v := range f {
@@ -78,7 +96,7 @@ func (c *Consts) Panels(w []float32, k, n, stride, cols int) int {
 			packed = append(packed, make([]float32, cols-have)...)
 		}
 	}
-	return c.Floats(packed)
+	return c.Weights(packed, k, cols)
 }
 
 // Depthwise adds the weights [taps, channels] of a depthwise convolution as [channels/4][taps][4].
@@ -89,5 +107,5 @@ func (c *Consts) Depthwise(w *ir.Tensor, taps, channels int) int {
 			packed[(ch/4*taps+t)*4+ch%4] = w.F[t*channels+ch]
 		}
 	}
-	return c.Floats(packed)
+	return c.Weights(packed, taps, 4)
 }

@@ -1,0 +1,45 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/isomer-iot/isomer/wasm"
+)
+
+// Expand makes f32 of panels of int8 weights, times a scale for each column of each panel. The f32
+// values may overlap the int8 ones from below, as long as these end where those end.
+//
+// Arguments: out, in, scales, the number of panels, the number of rows of each.
+type Expand struct {
+	Cols int // a multiple of 4
+}
+
+// Name implements [Kernel].
+func (e Expand) Name() string { return fmt.Sprintf("expand_%d", e.Cols) }
+
+// Args implements [Kernel].
+func (e Expand) Args() int { return 5 }
+
+// Emit implements [Kernel].
+func (e Expand) Emit(c *wasm.Code) {
+	out, in, scales, panels, rows := c.Param(0), c.Param(1), c.Param(2), c.Param(3), c.Param(4)
+	row := c.Local(wasm.I32)
+	s := c.Locals(wasm.V128, e.Cols/lanes)
+	c.Loop(func(panel wasm.Label) {
+		for i := range s {
+			c.Get(scales).Load(wasm.V128Load, uint32(i*vec)).Set(s[i])
+		}
+		c.Inc(scales, int32(4*e.Cols)).Get(rows).Set(row)
+		c.Loop(func(next wasm.Label) {
+			for i := range s {
+				// The store reaches at most the four bytes that were just read.
+				c.Get(out).Get(in).Load(wasm.V128Load32Zero, uint32(i*lanes))
+				c.Op(wasm.I16x8ExtendLowI8x16S, wasm.I32x4ExtendLowI16x8S, wasm.F32x4ConvertI32x4S)
+				c.Get(s[i]).Op(wasm.F32x4Mul).Store(wasm.V128Store, uint32(i*vec))
+			}
+			c.Inc(out, int32(4*e.Cols)).Inc(in, int32(e.Cols))
+			c.Get(row).I32(1).Op(wasm.I32Sub).Tee(row).BrIf(next)
+		})
+		c.Get(panels).I32(1).Op(wasm.I32Sub).Tee(panels).BrIf(panel)
+	})
+}
