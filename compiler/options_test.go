@@ -36,6 +36,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"scale NaN":               {photo, Options{Scale: math.NaN()}, "scale must be finite"},
 		"fit":                     {photo, Options{Fit: "squeeze"}, `fit "squeeze" is none of cover, contain, stretch`},
 		"top":                     {photo, Options{Top: -1}, "top must not be negative, got -1"},
+		"weights":                 {photo, Options{Weights: "int4"}, `weights "int4" are none of f32, int8`},
 		"pass":                    {photo, Options{StopAfter: "all"}, `no pass "all"`},
 		"dimension":               {photo, Options{Dims: map[string]int{"batsch": 2}}, `no dimension "batsch"`},
 	} {
