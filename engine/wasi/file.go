@@ -256,20 +256,22 @@ func advise(s *System, a []uint64) errno {
 	switch {
 	case s.fd(a[0]) == nil:
 		return badf
-	case a[3] >= advices:
+	case byte(a[3]) >= advices:
 		return inval
 	}
 	return success
 }
 
-// setFlags takes what changes nothing where nothing waits: append and nonblock.
+// setFlags takes what changes nothing. Go's runtime asks for nonblock, and goes on without it.
 func setFlags(s *System, a []uint64) errno {
-	const appends, nonblock = 1, 4
+	const nonblock, syncs = 1 << 2, 1<<1 | 1<<3 | 1<<4
 	switch {
+	case a[1]&syncs != 0:
+		return inval
 	case s.fd(a[0]) == nil:
 		return badf
-	case a[1]&^(appends|nonblock) != 0:
-		return inval
+	case a[1]&nonblock != 0:
+		return nosys
 	}
 	return success
 }

@@ -128,8 +128,7 @@ const (
 	onRead       = 1
 	onWrite      = 2
 
-	// maxSubscriptions is more than a guest has descriptors, with room for clocks.
-	maxSubscriptions = 4 * maxOpen
+	maxSubscriptions = maxVectors
 )
 
 // poll waits for the first thing that happens. Files are always ready; where there are clocks alone, it
