@@ -21,7 +21,8 @@ type count struct {
 // JSON array of numbers each way) and command (standard input and output). A function that takes an image
 // needs CallImage.
 //
-// Without WithDeadline ctx is looked at only before the call and while it waits for an instance.
+// The end of ctx ends the call: the wait for an instance at once, the guest within about a millisecond, with
+// a *LimitError. With WithDeadline(0) it is not looked at while the guest runs.
 func (m *Module) Call(ctx context.Context, fn string, in []byte) ([]byte, error) {
 	return m.CallInto(ctx, nil, fn, in)
 }
@@ -58,20 +59,6 @@ type call struct {
 
 func nothing() {}
 
-// guestContext is what the guest runs under. A module that imports nothing and has no deadline gets
-// an empty context: the engine looks a value up in it at each call, and a long chain costs.
-func (m *Module) guestContext(ctx context.Context, r *release) (context.Context, context.CancelFunc) {
-	switch {
-	case m.opts.deadline > 0:
-		return context.WithTimeout(ctx, m.opts.deadline)
-	case r.stoppable:
-		return ctx, nothing
-	case r.pure:
-		return context.Background(), nothing
-	}
-	return ctx, nothing
-}
-
 // admit finds fn in the generation that serves and takes an instance of it. release must follow.
 func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 	if err := ctx.Err(); err != nil {
@@ -99,7 +86,7 @@ func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 				return call{}, err
 			}
 		}
-		c.ctx, c.cancel = m.guestContext(ctx, g.release)
+		c.ctx, c.cancel = m.guestContext(ctx, g.release, s)
 		return c, nil
 	}
 }

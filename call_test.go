@@ -108,7 +108,8 @@ func TestTrapCostsOneCallAndOneInstance(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	m := openBytes(t, enginetest.Guest{}.Build(), isomer.WithDeadline(50*time.Millisecond), isomer.WithMaxOutput(1000), isomer.WithMemoryLimit(2<<20))
+	limits := []isomer.Option{isomer.WithMaxOutput(1000), isomer.WithMemoryLimit(2 << 20)}
+	m := openBytes(t, enginetest.Guest{}.Build(), append(limits, isomer.WithDeadline(50*time.Millisecond))...)
 	wantLimit := func(fn string, in []byte, want engine.Limit) {
 		t.Helper()
 		_, err := m.Call(context.Background(), fn, in)
@@ -124,6 +125,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	wantLimit("loop", nil, engine.Deadline)
+	m = openBytes(t, enginetest.Guest{}.Build(), limits...) // a stack takes its time to fill
 	wantLimit("recurse", nil, engine.StackSz)
 	wantLimit("echo", make([]byte, 1001), engine.OutputSz)
 	var trap *isomer.TrapError
@@ -412,7 +414,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	defer e.Close()
 	for name, opts := range map[string][]isomer.Option{
 		"engine": {isomer.WithEngine(nil)}, "instances": {isomer.WithInstances(0)}, "many": {isomer.WithInstances(65)},
-		"queue": {isomer.WithQueue(-1)}, "memory": {isomer.WithMemoryLimit(1)}, "deadline": {isomer.WithDeadline(0)},
+		"queue": {isomer.WithQueue(-1)}, "memory": {isomer.WithMemoryLimit(1)}, "deadline": {isomer.WithDeadline(-1)},
 		"output": {isomer.WithMaxOutput(0)}, "cache": {isomer.WithCacheDir("")}, "events": {isomer.WithEvents(nil)},
 		"logger": {isomer.WithLogger(nil)}, "stdout": {isomer.WithOutput(nil)},
 		"both": {isomer.WithEngine(e), isomer.WithCacheDir(t.TempDir())},

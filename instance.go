@@ -46,7 +46,7 @@ func (m *Module) newInstance(ctx context.Context, r *release) (*instance, error)
 }
 
 func (m *Module) instanceFor(ctx context.Context, r *release, why purpose) (*instance, error) {
-	if m.opts.deadline > 0 {
+	if m.opts.deadline > 0 { // else nothing can be stopped
 		// The deadline of a call is no measure for a runtime that sets itself up.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, max(startPatience, m.opts.deadline))

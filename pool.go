@@ -25,7 +25,8 @@ type slot struct {
 	inst  *instance // nil: lost and not replaced; the next holder tries again
 	// memory is the size of the instance's memory when it was last free, for whoever holds no slot.
 	memory atomic.Uint64
-	_      [5]uint64 // a cache line each: neighbours are used by other processors
+	limit  *limited  // the context of its calls, used again and again
+	_      [4]uint64 // a cache line each: neighbours are used by other processors
 }
 
 // measure notes the size of the instance's memory. The owner calls it: memory may grow in any call.

@@ -27,7 +27,6 @@ type release struct {
 	may           []abi.Permission         // what it may use of the host
 	pure          bool                     // imports nothing: no one in the guest can ask for the context
 	stateful      bool                     // exports isomer_save and isomer_restore
-	stoppable     bool                     // its code ends with the context of a trial
 	last          atomic.Pointer[function] // the function called last, where there is a byName
 	refs          atomic.Int32
 }

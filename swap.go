@@ -95,14 +95,8 @@ func (m *Module) replace(ctx context.Context, bin []byte) error {
 	t.Compile = time.Since(begin)
 	m.emit(r, Event{Kind: Compiled, Took: t.Compile})
 
-	begin = time.Now()
-	try, err := m.newTrial(ctx, r, bin, old != nil)
-	t.Gate = time.Since(begin)
-	if err != nil {
-		r.unref()
-		return m.refuse(r, StepCompile, err)
-	}
-	defer try.close()
+	try := m.newTrial(ctx, r)
+	defer func() { try.end() }()
 	if step, err := m.gate(try, &t); err != nil {
 		r.unref()
 		return m.refuse(r, step, err)
@@ -231,7 +225,7 @@ func giveBack(g *generation, held []*slot) {
 // An error is next's: it does not take the state. State that old cannot give, because it is broken
 // or a call hangs in it, is lost with an event; refusing next would make that last for ever.
 //
-// try is where next takes the state first; nil: next served before, and takes it at once.
+// try is what bounds next; nil: next served before.
 func (m *Module) carry(ctx context.Context, old, next *generation, try *trial, t *SwapTimes) (held []*slot, err error) {
 	if !old.release.stateful || !next.release.stateful {
 		return nil, nil
@@ -253,6 +247,11 @@ func (m *Module) carry(ctx context.Context, old, next *generation, try *trial, t
 		}
 		held = append(held, s)
 	}
+	to := ctx
+	if try != nil {
+		try.restart(caller) // the wait was not the module's
+		to = try.ctx
+	}
 	for _, s := range held {
 		if s.inst == nil {
 			continue // died, and its state with it
@@ -262,13 +261,11 @@ func (m *Module) carry(ctx context.Context, old, next *generation, try *trial, t
 			lost = errors.Join(lost, fmt.Errorf("%s of %s: %w", abi.ExportSave, old.release.title(), err))
 			continue
 		}
-		if try != nil {
-			err = try.restore(m, state)
-		}
-		if err == nil {
-			err = m.restore(ctx, next.release, next.pool.slots[s.index].inst, state)
-		}
+		err = m.restore(to, next.release, next.pool.slots[s.index].inst, state)
 		if err != nil {
+			if try != nil {
+				err = try.blame(err)
+			}
 			return held, fmt.Errorf("%s of %s with %d bytes: %w", abi.ExportRestore, next.release.title(), len(state), err)
 		}
 		total += len(state)
@@ -287,7 +284,7 @@ func (m *Module) save(ctx context.Context, r *release, i *instance) ([]byte, err
 	if i.mem == nil {
 		return nil, errNoMemory
 	}
-	ctx, cancel := m.guestContext(ctx, r)
+	ctx, cancel := m.guestContext(ctx, r, nil)
 	defer cancel()
 	if err := i.sandbox.Func(abi.ExportSave).Call(ctx, i.stack); err != nil {
 		return nil, err
@@ -318,7 +315,7 @@ func (m *Module) restore(ctx context.Context, r *release, i *instance, state []b
 	if i.realloc == nil && len(state) > 0 {
 		return errors.New("the module exports no " + abi.ExportRealloc)
 	}
-	ctx, cancel := m.guestContext(ctx, r)
+	ctx, cancel := m.guestContext(ctx, r, nil)
 	defer cancel()
 	ptr, err := i.lower(ctx, state)
 	if err != nil {

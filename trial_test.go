@@ -26,7 +26,7 @@ func endless() map[string][]byte {
 }
 
 func TestEndlessModuleIsRefused(t *testing.T) {
-	for _, deadline := range []time.Duration{0, 100 * time.Millisecond} {
+	for _, deadline := range []time.Duration{0, time.Hour, 100 * time.Millisecond} {
 		opts := []isomer.Option{isomer.WithGateLimit(300 * time.Millisecond)}
 		if deadline > 0 {
 			opts = append(opts, isomer.WithDeadline(deadline))
