@@ -120,3 +120,64 @@ func TestInspectKit(t *testing.T) {
 		t.Errorf("sections add up to %d of %d bytes", total, in.Bytes)
 	}
 }
+
+// station is a module that asks its host, without looking at its answers: note logs "dusk" and keeps it under "last",
+// last gives what is kept, send publishes "dusk" to "sky.light".
+func station(permissions ...string) []byte {
+	m := &wasm.Module{}
+	i32 := wasm.I32
+	of := func(n int) wasm.FuncType {
+		t := wasm.FuncType{}
+		for range n {
+			t.Params = append(t.Params, i32)
+		}
+		return t
+	}
+	log := m.ImportFunc("isomer:host/log", "log", of(3))
+	set := m.ImportFunc("isomer:host/kv", "set", of(5))
+	get := m.ImportFunc("isomer:host/kv", "get", of(3))
+	publish := m.ImportFunc("isomer:host/publish", "publish", of(5))
+	m.Export(abi.ExportMemory, wasm.KindMemory, m.AddMemory(2, 0))
+	const dusk, last, subject = textAt, textAt + 8, textAt + 16
+	m.AddData(dusk, []byte(`"dusk"  lastxxxxsky.light`))
+	fn := func(name string, t wasm.FuncType, body func(c *wasm.Code)) {
+		t.Results = []wasm.ValType{i32}
+		c := wasm.NewCode(t.Params...)
+		body(c)
+		m.Export(name, wasm.KindFunc, m.AddFunc(name, t, c))
+	}
+	fn(abi.ExportRealloc, of(4), func(c *wasm.Code) { c.I32(heapStart) })
+	answer := func(c *wasm.Code, ptr, n func()) {
+		c.I32(resultAt).I32(abi.TagOK).Store(wasm.I32Store, 0).I32(resultAt)
+		ptr()
+		c.Store(wasm.I32Store, 4).I32(resultAt)
+		n()
+		c.Store(wasm.I32Store, 8).I32(resultAt)
+	}
+	word := func(c *wasm.Code, at int32) func() { return func() { c.I32(at).Load(wasm.I32Load, 0) } }
+	done := func(c *wasm.Code) { answer(c, func() { c.I32(dusk) }, func() { c.I32(6) }) }
+	fn("note", of(2), func(c *wasm.Code) {
+		c.I32(1).I32(dusk).I32(6).Call(log)
+		c.I32(last).I32(4).I32(dusk).I32(6).I32(inputAt).Call(set)
+		done(c)
+	})
+	fn("last", of(2), func(c *wasm.Code) {
+		c.I32(last).I32(4).I32(inputAt).Call(get)
+		answer(c, word(c, inputAt+8), word(c, inputAt+12))
+	})
+	fn("send", of(2), func(c *wasm.Code) {
+		c.I32(subject).I32(9).I32(dusk).I32(6).I32(inputAt).Call(publish)
+		done(c)
+	})
+	manifest, err := abi.Manifest{
+		Name: "station", Version: "1.0.0", Permissions: permissions,
+		Functions: []abi.Function{
+			{Name: "note", Convention: abi.Bytes, Output: abi.JSON}, {Name: "last", Convention: abi.Bytes, Output: abi.JSON}, {Name: "send", Convention: abi.Bytes, Output: abi.JSON},
+		},
+	}.Encode()
+	if err != nil {
+		panic(err)
+	}
+	m.AddCustom(abi.ManifestSection, manifest)
+	return m.Encode()
+}

@@ -17,17 +17,18 @@ import (
 
 // inspection is what "inspect --json" prints.
 type inspection struct {
-	File      string         `json:"file"`
-	Bytes     int            `json:"bytes"`
-	SHA256    string         `json:"sha256"`
-	Functions []functionInfo `json:"functions"`
-	Globals   []string       `json:"globals,omitempty"`
-	Imports   []string       `json:"imports,omitempty"`
-	Features  []string       `json:"features,omitempty"`
-	Memory    *memoryInfo    `json:"memory,omitempty"`
-	Sections  []sectionInfo  `json:"sections"`
-	Manifest  *abi.Manifest  `json:"manifest,omitempty"`
-	Problems  []string       `json:"problems,omitempty"`
+	File        string           `json:"file"`
+	Bytes       int              `json:"bytes"`
+	SHA256      string           `json:"sha256"`
+	Functions   []functionInfo   `json:"functions"`
+	Globals     []string         `json:"globals,omitempty"`
+	Imports     []string         `json:"imports,omitempty"`
+	Features    []string         `json:"features,omitempty"`
+	Permissions []permissionInfo `json:"permissions,omitempty"`
+	Memory      *memoryInfo      `json:"memory,omitempty"`
+	Sections    []sectionInfo    `json:"sections"`
+	Manifest    *abi.Manifest    `json:"manifest,omitempty"`
+	Problems    []string         `json:"problems,omitempty"`
 }
 
 type functionInfo struct {
@@ -57,7 +58,7 @@ func inspectCommand(std streams) *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Show what a module offers, needs and consists of",
 		Long: `Show a module's functions with their signatures and calling conventions, its tensors, the
-WebAssembly features and imports that it needs, its memory, manifest, SHA-256 and sections.
+WebAssembly features, imports and permissions that it needs, its memory, manifest, SHA-256 and sections.
 Nothing of the module is run.`,
 		Example: "  isomer inspect model.wasm\n  isomer inspect model.wasm --json | jq .manifest.labels",
 		Args:    operands("FILE"),
@@ -107,6 +108,7 @@ func inspect(file string, bin []byte) (*inspection, error) {
 		in.Problems = append(in.Problems, "features: "+err.Error())
 	}
 	in.imports(m)
+	in.permissions(m)
 	in.exports(m)
 	if len(m.Memories) > 0 {
 		in.Memory = &memoryInfo{MinPages: m.Memories[0].Min, MaxPages: m.Memories[0].Max}
@@ -242,13 +244,13 @@ func (in *inspection) print(w io.Writer) error {
 	head.row("sha256", in.SHA256)
 	head.row("features", list(in.Features))
 	head.row("imports", importLine(in.Imports))
+	if len(in.Permissions) == 0 {
+		head.row("permissions", "none")
+	}
 	if m := in.Memory; m != nil {
 		head.row("memory", m.String())
 	}
 	if m := in.Manifest; m != nil {
-		if len(m.Permissions) > 0 {
-			head.row("permissions", list(m.Permissions))
-		}
 		if m.Image != nil {
 			head.row("image", imageLine(*m.Image))
 		}
@@ -262,7 +264,7 @@ func (in *inspection) print(w io.Writer) error {
 	if err := head.flush(); err != nil {
 		return err
 	}
-	for _, part := range []func(io.Writer) error{in.printFunctions, in.printTensors, in.printSections} {
+	for _, part := range []func(io.Writer) error{in.printPermissions, in.printFunctions, in.printTensors, in.printSections} {
 		if err := part(w); err != nil {
 			return err
 		}
@@ -358,13 +360,27 @@ func labelLine(labels []string) string {
 	return fmt.Sprintf("%d: %s", len(labels), head)
 }
 
-// importLine counts what WASI modules import, up to 46 functions, and names everything else: a host
-// refuses the module for that.
+// importLine counts what WASI modules import, up to 46 functions, and host functions, and names everything
+// else: a host refuses the module for that.
 func importLine(imports []string) string {
 	const wasi = "wasi_snapshot_preview1"
-	others := slices.DeleteFunc(slices.Clone(imports), func(i string) bool { return strings.HasPrefix(i, "func "+wasi+".") })
-	if n := len(imports) - len(others); n > 0 {
-		others = append([]string{plural(n, "function") + " of " + wasi}, others...)
+	var others []string
+	ofWASI, ofHost := 0, 0
+	for _, i := range imports {
+		module, _, _ := strings.Cut(strings.TrimPrefix(i, "func "), ".")
+		if _, ok := abi.HostPermission(module); ok {
+			ofHost++
+		} else if strings.HasPrefix(i, "func "+wasi+".") {
+			ofWASI++
+		} else {
+			others = append(others, i)
+		}
+	}
+	if ofHost > 0 {
+		others = append([]string{plural(ofHost, "host function")}, others...)
+	}
+	if ofWASI > 0 {
+		others = append([]string{plural(ofWASI, "function") + " of " + wasi}, others...)
 	}
 	return list(others)
 }

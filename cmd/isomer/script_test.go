@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"kit":         kitCmd,
 			"copycommand": copyCommandCmd,
 			"manifest":    manifestCmd,
+			"station":     stationCmd,
 			"photo":       photoCmd,
 			"onnx":        onnxCmd,
 			"bytes":       bytesCmd,
@@ -93,6 +94,14 @@ func manifestCmd(ts *testscript.TestScript, neg bool, args []string) {
 	bin, err := wasm.SetCustomSection([]byte(ts.ReadFile(args[0])), "isomer.manifest", []byte(ts.ReadFile(args[1])))
 	ts.Check(err)
 	write(ts, args[0], bin)
+}
+
+// stationCmd: station FILE PERMISSION... writes the module of fixture_test.go that asks its host.
+func stationCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: station FILE PERMISSION...")
+	}
+	write(ts, args[0], station(args[1:]...))
 }
 
 // photoCmd: photo FILE WIDTH HEIGHT writes a PNG whose pixel x, y is (x, y, 7).
