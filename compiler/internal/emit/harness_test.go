@@ -69,8 +69,8 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 			b.t.Fatalf("pass %s: %v in\n%s", p.Name, err, g)
 		}
 		for i, w := range want {
-			if at := differ(same[i].F, w.F, tol); at >= 0 {
-				b.t.Fatalf("pass %s makes value %d of output %d %v, it was %v, of\n%sit makes\n%s", p.Name, at, i, same[i].F[at], w.F[at], before, g)
+			if at := differ(same[i], w, tol); at >= 0 {
+				b.t.Fatalf("pass %s makes value %d of output %d %v, it was %v, of\n%sit makes\n%s", p.Name, at, i, value(same[i], at), value(w, at), before, g)
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 	address := func(name string) int { return int(mod.ExportedGlobal(name).Get()) }
 	for round := range 2 {
 		for i, x := range inputs {
-			put(mem[address(abi.InputGlobal(i)):], x.F)
+			put(mem[address(abi.InputGlobal(i)):], x)
 		}
 		before := bytes.Clone(mem)
 		if _, err := mod.ExportedFunction(abi.ExportRun).Call(ctx); err != nil {
@@ -113,9 +113,9 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 			}
 		}
 		for i, w := range want {
-			got := get(mem[address(abi.OutputGlobal(i)):], len(w.F))
-			if at := differ(got, w.F, tol); at >= 0 {
-				b.t.Fatalf("round %d: output %d, value %d of %d is %v, want %v in\n%sas\n%s", round, i, at, len(w.F), got[at], w.F[at], text, g)
+			got := get(mem[address(abi.OutputGlobal(i)):], w.Type)
+			if at := differ(got, w, tol); at >= 0 {
+				b.t.Fatalf("round %d: output %d, value %d of %d is %v, want %v in\n%sas\n%s", round, i, at, w.Shape.Elems(), value(got, at), value(w, at), text, g)
 			}
 		}
 	}
@@ -136,7 +136,7 @@ func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
 		}
 		for _, v := range n.Out {
 			l := p.Of(v)
-			first, bytes := l.Address, 4*l.Shape.Elems()
+			first, bytes := l.Address, v.Type.DType.Size()*l.Shape.Elems()
 			if !l.Dense() {
 				for i := range len(l.Halo) / 2 {
 					first -= l.Halo[i] * l.Strides[i+1]
@@ -151,25 +151,53 @@ func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
 	return m
 }
 
-func put(to []byte, data []float32) {
-	for i, v := range data {
+func put(to []byte, x *ir.Tensor) {
+	for i, v := range x.F {
 		binary.LittleEndian.PutUint32(to[4*i:], math.Float32bits(v))
+	}
+	var word [8]byte
+	size := x.DType.Size()
+	for i, v := range x.I {
+		binary.LittleEndian.PutUint64(word[:], uint64(v))
+		copy(to[size*i:], word[:size])
 	}
 }
 
-func get(from []byte, n int) []float32 {
-	out := make([]float32, n)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(from[4*i:]))
+func get(from []byte, t ir.Type) *ir.Tensor {
+	x := ir.NewTensor(t)
+	for i := range x.F {
+		x.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(from[4*i:]))
 	}
-	return out
+	size := t.DType.Size()
+	for i := range x.I {
+		var word [8]byte
+		if t.DType.Signed() && from[size*(i+1)-1]&0x80 != 0 {
+			word = [8]byte(bytes.Repeat([]byte{0xff}, 8))
+		}
+		copy(word[:], from[size*i:][:size])
+		x.I[i] = int64(binary.LittleEndian.Uint64(word[:]))
+	}
+	return x
+}
+
+// value is element i as it prints.
+func value(x *ir.Tensor, i int) any {
+	if x.DType.Float() {
+		return x.F[i]
+	}
+	return x.I[i]
 }
 
 // differ returns the first place where got is not want within tol·max(1, |want|), or -1. NaN equals
-// NaN, and -0 equals 0.
-func differ(got, want []float32, tol float64) int {
-	for i, w := range want {
-		g, w := float64(got[i]), float64(w)
+// NaN, and -0 equals 0. Integers agree or differ.
+func differ(got, want *ir.Tensor, tol float64) int {
+	for i, w := range want.I {
+		if got.I[i] != w {
+			return i
+		}
+	}
+	for i, w := range want.F {
+		g, w := float64(got.F[i]), float64(w)
 		if math.IsNaN(w) && math.IsNaN(g) || g == w {
 			continue
 		}

@@ -72,7 +72,28 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.Unary:
 		return l.mapped(kernel.Map{Act: act(op)}, out, in[0])
 	case ir.Binary:
+		if in[0].DType != ir.F32 {
+			return l.each(kernel.Each{Fn: op.Fn}, out, in)
+		}
 		return l.mapped(kernel.Map{Fn: op.Fn}, out, broadcast(in[0], out.Shape), broadcast(in[1], out.Shape))
+	case ir.Each:
+		return l.each(kernel.Each{Fn: op.Fn, P: op.P}, out, in)
+	case ir.Cast:
+		return l.each(kernel.Each{Fn: "cast"}, out, in)
+	case ir.Arg:
+		return l.arg(op, in[0], out)
+	case ir.GatherElements:
+		return l.gatherElements(op, in, out)
+	case ir.GatherND:
+		return l.gatherND(op, in, out)
+	case ir.ScatterElements:
+		return l.scatterElements(op, in, out)
+	case ir.ScatterND:
+		return l.scatterND(op, in, out)
+	case ir.TopK:
+		return l.topK(op, n, in[0], out)
+	case ir.Cumulate:
+		return l.cumulate(op, in[0], out)
 	case ir.Reshape:
 		if l.plan.IsView(n.Out[0]) {
 			return nil
@@ -223,11 +244,7 @@ func part(x plan.Layout, axis, at, n int) plan.Layout {
 
 // reshape copies a dense value into a buffer of another shape that has room around it.
 func (l *lowerer) reshape(out, in plan.Layout) error {
-	in.Strides = out.Shape.Strides()
-	for i := range in.Strides {
-		in.Strides[i] *= 4
-	}
-	in.Shape = out.Shape
+	in.Strides, in.Shape = plan.Dense(ir.Type{DType: in.DType, Shape: out.Shape}), out.Shape
 	return l.copy(out, in)
 }
 
@@ -235,6 +252,10 @@ func (l *lowerer) copy(out, in plan.Layout) error {
 	dims, err := fit(out.Shape, [][]int{out.Strides, in.Strides})
 	if err != nil {
 		return err
+	}
+	if size := out.DType.Size(); size != 4 {
+		l.call(kernel.Copy{Size: size, Extent: dims[0], Out: dims[1], In: dims[2]}, out.Address, in.Address)
+		return nil
 	}
 	if t, ok := transpose(dims[0], dims[1], dims[2]); ok {
 		l.call(t, out.Address, in.Address)
@@ -336,7 +357,11 @@ func (l *lowerer) pad(op ir.Pad, out, in plan.Layout) error {
 	if err != nil {
 		return err
 	}
-	l.call(kernel.Fill{Extent: dims[0], Out: dims[1], Value: op.Value}, out.Address)
+	if out.DType == ir.F32 {
+		l.call(kernel.Fill{Extent: dims[0], Out: dims[1], Value: op.Value}, out.Address)
+	} else {
+		l.call(kernel.FillElems{Size: out.DType.Size(), Extent: dims[0], Out: dims[1], Bits: op.Int}, out.Address)
+	}
 	for i := range in.Shape {
 		out = part(out, i, op.Pads[i], in.Shape[i])
 	}
@@ -347,16 +372,13 @@ func (l *lowerer) pad(op ir.Pad, out, in plan.Layout) error {
 func (l *lowerer) gather(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
 	idx := n.In[1].Const
 	if idx == nil {
-		return fmt.Errorf("indices must be constant")
+		return l.gatherAtRunTime(op, n, in, out)
 	}
 	extent := in.Shape[op.Axis]
 	// The output's index axes are dense: they count as one.
 	flat := out
 	flat.Shape = slices.Concat(in.Shape[:op.Axis], ir.Shape{len(idx.I)}, in.Shape[op.Axis+1:])
-	flat.Strides = flat.Shape.Strides()
-	for i := range flat.Strides {
-		flat.Strides[i] *= 4
-	}
+	flat.Strides = plan.Dense(ir.Type{DType: out.DType, Shape: flat.Shape})
 	for i := 0; i < len(idx.I); {
 		from, run := int((idx.I[i]+int64(extent))%int64(extent)), 1
 		for i+run < len(idx.I) && int(idx.I[i+run]+int64(extent))%extent == from+run {
@@ -387,6 +409,10 @@ func (l *lowerer) reduce(op ir.Reduce, in, out plan.Layout) error {
 	f, err := fit(fold, [][]int{foldSt})
 	if err != nil {
 		return err
+	}
+	if in.DType != ir.F32 {
+		l.call(kernel.ReduceInts{Fn: op.Fn, T: elem(in.DType), Keep: k[0], KeepIn: k[1], Fold: f[0], FoldIn: f[1]}, out.Address, in.Address)
+		return nil
 	}
 	l.call(kernel.Reduce{Fn: op.Fn, Keep: k[0], KeepIn: k[1], Fold: f[0], FoldIn: f[1]}, out.Address, in.Address)
 	return nil

@@ -3,7 +3,6 @@ package ir
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -143,26 +142,32 @@ func (u *Unary) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Binary applies a function of two variables to each pair of elements, broadcast as in numpy.
+// Binary applies a function of two variables to each pair of elements, broadcast as in numpy. Integers
+// wrap, their quotient is cut towards zero and is 0 by a divisor of 0.
 type Binary struct {
 	Fn string // a key of the table below: add, sub, mul, div, min, max
 }
 
 var binaryFns = map[string]struct {
 	f func(a, b float32) float32
-	i func(a, b int64) (int64, error)
+	i func(a, b int64, t DType) int64
 }{
-	"add": {func(a, b float32) float32 { return a + b }, func(a, b int64) (int64, error) { return a + b, nil }},
-	"sub": {func(a, b float32) float32 { return a - b }, func(a, b int64) (int64, error) { return a - b, nil }},
-	"mul": {func(a, b float32) float32 { return a * b }, func(a, b int64) (int64, error) { return a * b, nil }},
-	"div": {func(a, b float32) float32 { return a / b }, func(a, b int64) (int64, error) {
-		if b == 0 {
-			return 0, fmt.Errorf("integer division by zero")
+	"add": {func(a, b float32) float32 { return a + b }, func(a, b int64, t DType) int64 { return a + b }},
+	"sub": {func(a, b float32) float32 { return a - b }, func(a, b int64, t DType) int64 { return a - b }},
+	"mul": {func(a, b float32) float32 { return a * b }, func(a, b int64, t DType) int64 { return a * b }},
+	"div": {func(a, b float32) float32 { return a / b }, quotient},
+	"min": {func(a, b float32) float32 { return min(a, b) }, func(a, b int64, t DType) int64 {
+		if less(b, a, t) {
+			return b
 		}
-		return a / b, nil
+		return a
 	}},
-	"min": {func(a, b float32) float32 { return min(a, b) }, func(a, b int64) (int64, error) { return min(a, b), nil }},
-	"max": {func(a, b float32) float32 { return max(a, b) }, func(a, b int64) (int64, error) { return max(a, b), nil }},
+	"max": {func(a, b float32) float32 { return max(a, b) }, func(a, b int64, t DType) int64 {
+		if less(a, b, t) {
+			return b
+		}
+		return a
+	}},
 }
 
 // Name implements [Op].
@@ -175,6 +180,9 @@ func (b Binary) Infer(in []Type) ([]Type, error) {
 	}
 	if _, ok := binaryFns[b.Fn]; !ok {
 		return nil, fmt.Errorf("no function %q", b.Fn)
+	}
+	if in[0].DType == Bool {
+		return nil, fmt.Errorf("%w: no arithmetic on %v", ErrDType, in[0])
 	}
 	if in[0].DType != in[1].DType {
 		return nil, fmt.Errorf("operands are %v and %v, wants one element type", in[0], in[1])
@@ -197,61 +205,9 @@ func (b Binary) Eval(in []*Tensor) ([]*Tensor, error) {
 		p, q := dot(pos, xs), dot(pos, ws)
 		if y.DType.Float() {
 			y.F[i] = fn.f(in[0].F[p], in[1].F[q])
-		} else if y.I[i], err = fn.i(in[0].I[p], in[1].I[q]); err != nil {
-			return nil, err
+		} else {
+			y.I[i] = wrap(fn.i(in[0].I[p], in[1].I[q], y.DType), y.DType)
 		}
 	}
 	return []*Tensor{y}, nil
-}
-
-// Cast converts the element type; floats are cut towards zero.
-type Cast struct{ To DType }
-
-// Name implements [Op].
-func (Cast) Name() string { return "cast" }
-
-// Infer implements [Op].
-func (c Cast) Infer(in []Type) ([]Type, error) {
-	if err := arity(in, 1, 1); err != nil {
-		return nil, err
-	}
-	return []Type{{c.To, slices.Clone(in[0].Shape)}}, nil
-}
-
-// Eval implements [Op].
-func (c Cast) Eval(in []*Tensor) ([]*Tensor, error) {
-	x, y := in[0], NewTensor(Type{c.To, in[0].Shape})
-	for i := range x.Shape.Elems() {
-		switch {
-		case x.DType.Float() && c.To.Float():
-			y.F[i] = x.F[i]
-		case x.DType.Float():
-			y.I[i] = wrap(int64(x.F[i]), c.To)
-			if c.To == Bool && x.F[i] != 0 {
-				y.I[i] = 1
-			}
-		case c.To.Float():
-			y.F[i] = float32(x.I[i])
-		default:
-			y.I[i] = wrap(x.I[i], c.To)
-		}
-	}
-	return []*Tensor{y}, nil
-}
-
-// wrap reduces v to the range of t, as two's complement hardware does.
-func wrap(v int64, t DType) int64 {
-	switch t {
-	case I32:
-		return int64(int32(v))
-	case I8:
-		return int64(int8(v))
-	case U8:
-		return int64(uint8(v))
-	case Bool:
-		if v != 0 {
-			return 1
-		}
-	}
-	return v
 }

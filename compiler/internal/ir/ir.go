@@ -25,9 +25,13 @@ const (
 	I8
 	U8
 	Bool
+	I16
+	U16
+	U32
+	U64 // its bits are those of the int64
 )
 
-var dtypeNames = [...]string{F32: "f32", I64: "i64", I32: "i32", I8: "i8", U8: "u8", Bool: "bool"}
+var dtypeNames = [...]string{F32: "f32", I64: "i64", I32: "i32", I8: "i8", U8: "u8", Bool: "bool", I16: "i16", U16: "u16", U32: "u32", U64: "u64"}
 
 func (t DType) String() string {
 	if int(t) < len(dtypeNames) && dtypeNames[t] != "" {
@@ -39,13 +43,18 @@ func (t DType) String() string {
 // Size is the number of bytes of one element in linear memory.
 func (t DType) Size() int {
 	switch t {
-	case F32, I32:
+	case F32, I32, U32:
 		return 4
-	case I64:
+	case I64, U64:
 		return 8
+	case I16, U16:
+		return 2
 	}
 	return 1
 }
+
+// Signed reports whether integers of t may be negative.
+func (t DType) Signed() bool { return t == I8 || t == I16 || t == I32 || t == I64 }
 
 // Float reports whether elements are held in [Tensor.F].
 func (t DType) Float() bool { return t == F32 }

@@ -219,6 +219,7 @@ func unpermute[T any](v []T, perm []int) []T {
 type Pad struct {
 	Pads  []int
 	Value float32
+	Int   int64 // the value for integers
 }
 
 // Name implements [Op].
@@ -239,7 +240,7 @@ func (p Pad) Infer(in []Type) ([]Type, error) {
 		}
 		y[i] += p.Pads[i] + p.Pads[len(y)+i]
 	}
-	return []Type{{in[0].DType, y}}, wantFloat(in)
+	return []Type{{in[0].DType, y}}, nil
 }
 
 // Eval implements [Op].
@@ -252,11 +253,14 @@ func (p Pad) Eval(in []*Tensor) ([]*Tensor, error) {
 	for i := range y.F {
 		y.F[i] = p.Value
 	}
+	for i := range y.I {
+		y.I[i] = wrap(p.Int, y.DType)
+	}
 	pos := make([]int, len(x.Shape))
 	base := dot(p.Pads[:len(pos)], st)
-	for i, v := range x.F {
+	for i := range x.Shape.Elems() {
 		unflatten(i, x.Shape, pos)
-		y.F[base+dot(pos, st)] = v
+		copyElem(y, base+dot(pos, st), x, i)
 	}
 	return []*Tensor{y}, nil
 }
@@ -264,7 +268,7 @@ func (p Pad) Eval(in []*Tensor) ([]*Tensor, error) {
 // Permute implements [Permuter].
 func (p Pad) Permute(perm []int) Op {
 	n := len(perm)
-	return Pad{append(unpermute(p.Pads[:n], perm), unpermute(p.Pads[n:], perm)...), p.Value}
+	return Pad{append(unpermute(p.Pads[:n], perm), unpermute(p.Pads[n:], perm)...), p.Value, p.Int}
 }
 
 // Gather picks the slices of the first input along Axis that the second, of integers, names;

@@ -8,7 +8,7 @@ import (
 
 // Reduce folds Axes into extent 1.
 type Reduce struct {
-	Fn   string // mean, sum, max, min
+	Fn   string // mean, sum, prod, max, min; of booleans max and min alone
 	Axes []int
 }
 
@@ -21,7 +21,11 @@ func (r Reduce) Infer(in []Type) ([]Type, error) {
 		return nil, err
 	}
 	switch r.Fn {
-	case "mean", "sum", "max", "min":
+	case "mean", "sum", "prod":
+		if in[0].DType == Bool {
+			return nil, fmt.Errorf("%w: %s of %v", ErrDType, r.Fn, in[0])
+		}
+	case "max", "min":
 	default:
 		return nil, fmt.Errorf("no function %q", r.Fn)
 	}
@@ -32,8 +36,52 @@ func (r Reduce) Infer(in []Type) ([]Type, error) {
 		}
 		y[a] = 1
 	}
-	return []Type{{F32, y}}, wantFloat(in)
+	return []Type{{in[0].DType, y}}, nil
 }
+
+// integers folds integers: sums and products wrap, and a mean is cut towards zero.
+func (r Reduce) integers(x, y *Tensor) {
+	t := x.DType
+	for i := range y.I {
+		switch r.Fn {
+		case "max":
+			y.I[i] = lowest(t)
+		case "min":
+			y.I[i] = highest(t)
+		case "prod":
+			y.I[i] = 1
+		}
+	}
+	st := BroadcastStrides(y.Shape, x.Shape)
+	pos := make([]int, len(x.Shape))
+	for i, v := range x.I {
+		unflatten(i, x.Shape, pos)
+		o := dot(pos, st)
+		switch acc := &y.I[o]; {
+		case r.Fn == "max" && less(*acc, v, t), r.Fn == "min" && less(v, *acc, t):
+			*acc = v
+		case r.Fn == "prod":
+			*acc = wrap(*acc*v, t)
+		case r.Fn == "sum" || r.Fn == "mean":
+			*acc = wrap(*acc+v, t)
+		}
+	}
+	for i := range y.I {
+		if r.Fn == "mean" {
+			y.I[i] = quotient(y.I[i], int64(len(x.I)/len(y.I)), t)
+		}
+	}
+}
+
+// lowest and highest are the ends of an integer type's range.
+func lowest(t DType) int64 {
+	if t == Bool {
+		return 0
+	}
+	return saturate(math.Inf(-1), t)
+}
+
+func highest(t DType) int64 { return saturate(math.Inf(1), t) }
 
 // Eval implements [Op]. Sums are kept in float64, so that the oracle is closer to the truth than
 // any order of float32 additions. NaN wins over all else (math.Max prefers +Inf, max does not).
@@ -43,9 +91,13 @@ func (r Reduce) Eval(in []*Tensor) ([]*Tensor, error) {
 		return nil, err
 	}
 	x, y := in[0], NewTensor(out[0])
+	if !x.DType.Float() {
+		r.integers(x, y)
+		return []*Tensor{y}, nil
+	}
 	acc := make([]float64, len(y.F))
 	for i := range acc {
-		acc[i] = map[string]float64{"max": math.Inf(-1), "min": math.Inf(1)}[r.Fn]
+		acc[i] = map[string]float64{"max": math.Inf(-1), "min": math.Inf(1), "prod": 1}[r.Fn]
 	}
 	st := BroadcastStrides(y.Shape, x.Shape)
 	pos := make([]int, len(x.Shape))
@@ -57,6 +109,8 @@ func (r Reduce) Eval(in []*Tensor) ([]*Tensor, error) {
 			acc[o] = max(acc[o], float64(v))
 		case "min":
 			acc[o] = min(acc[o], float64(v))
+		case "prod":
+			acc[o] *= float64(v)
 		default:
 			acc[o] += float64(v)
 		}
@@ -118,7 +172,7 @@ func (Softmax) Eval(in []*Tensor) ([]*Tensor, error) {
 // version 12, AveragePool version 19). Elements beyond the input do not take part, except that an
 // average counts those within Pads when CountPad is set.
 type Pool struct {
-	Fn                         string // max, avg
+	Fn                         string // max, avg, sum
 	Kernel, Strides, Dilations []int
 	Pads                       []int // before each spatial axis, then after each
 	Ceil                       bool  // the last window may begin inside and end beyond the padded input
@@ -133,7 +187,7 @@ func (p Pool) Infer(in []Type) ([]Type, error) {
 	if err := arity(in, 1, 1); err != nil {
 		return nil, err
 	}
-	if p.Fn != "max" && p.Fn != "avg" {
+	if p.Fn != "max" && p.Fn != "avg" && p.Fn != "sum" {
 		return nil, fmt.Errorf("no function %q", p.Fn)
 	}
 	x := in[0].Shape

@@ -31,6 +31,7 @@ func init() {
 	for _, op := range []Op{
 		Conv{}, MatMul{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
 		Reduce{}, Softmax{}, Pool{},
+		Each{}, Arg{}, GatherElements{}, GatherND{}, ScatterElements{}, ScatterND{}, TopK{}, Cumulate{},
 		Recurrent{},
 	} {
 		ops[op.Name()] = reflect.TypeOf(op)
@@ -286,14 +287,15 @@ func parseConst(s string) (*Tensor, error) {
 	return x, nil
 }
 
-// Fill writes seeded values between -1 and 1, or for integers between 0 and 3, for tests.
+// Fill writes seeded values between -1 and 1, for integers between 0 and 3, for booleans more often true
+// than not, for tests.
 func Fill(x *Tensor, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	for i := range x.F {
 		x.F[i] = r.Float32()*2 - 1
 	}
 	for i := range x.I {
-		x.I[i] = r.Int64N(4)
+		x.I[i] = wrap(r.Int64N(4), x.DType)
 	}
 }
 
@@ -306,9 +308,9 @@ func parseAttr(f reflect.Value, s string) error {
 		f.SetString(s)
 	case reflect.Bool:
 		f.SetBool(s == "true")
-	case reflect.Int:
-		n, err := strconv.Atoi(s)
-		f.SetInt(int64(n))
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(s, 10, 64)
+		f.SetInt(n)
 		return err
 	case reflect.Uint8:
 		i := slices.Index(dtypeNames[:], s)

@@ -35,11 +35,11 @@ return %o, %z, %h
 // TestTextRoundTrips parses what it prints; the elements of large constants are not part of the text.
 func TestTextRoundTrips(t *testing.T) {
 	for name := range ops {
-		if !strings.Contains(everyOp+everyModelOp, name+"(") {
+		if !strings.Contains(everyOp+everyModelOp+everyIndexOp, name+"(") {
 			t.Errorf("no %s in the graphs of this test", name)
 		}
 	}
-	for _, text := range []string{everyOp, everyModelOp} {
+	for _, text := range []string{everyOp, everyModelOp, everyIndexOp} {
 		roundTrip(t, text)
 	}
 }

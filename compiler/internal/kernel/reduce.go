@@ -10,7 +10,7 @@ import (
 //
 // Arguments: out (dense over Keep), in.
 type Reduce struct {
-	Fn     string // sum, mean, max, min
+	Fn     string // sum, mean, prod, max, min
 	Keep   Dims
 	KeepIn Dims // byte strides of the input
 	Fold   Dims
@@ -36,7 +36,7 @@ var foldFns = map[string]struct {
 	op    wasm.Op
 	start float32
 }{
-	"sum": {wasm.F32x4Add, 0}, "mean": {wasm.F32x4Add, 0}, "max": {wasm.F32x4Max, -inf}, "min": {wasm.F32x4Min, inf},
+	"sum": {wasm.F32x4Add, 0}, "prod": {wasm.F32x4Mul, 1}, "mean": {wasm.F32x4Add, 0}, "max": {wasm.F32x4Max, -inf}, "min": {wasm.F32x4Min, inf},
 }
 
 // Emit implements [Kernel]. Vectors run over the last kept axis if it is dense, over the last folded
@@ -124,7 +124,7 @@ func (e *reducer) fold(i int, in wasm.Local) {
 }
 
 var scalar = map[wasm.Op]wasm.Op{
-	wasm.F32x4Add: wasm.F32Add, wasm.F32x4Max: wasm.F32Max, wasm.F32x4Min: wasm.F32Min,
+	wasm.F32x4Add: wasm.F32Add, wasm.F32x4Mul: wasm.F32Mul, wasm.F32x4Max: wasm.F32Max, wasm.F32x4Min: wasm.F32Min,
 }
 
 // finish joins the lanes if they hold parts of one value, and stores n values.

@@ -194,9 +194,6 @@ func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value {
 	if v.Type.Shape.Elems() == 0 {
 		c.unsupported("it computes %v, which has no elements", v.Type)
 	}
-	if v.Type.DType != ir.F32 {
-		c.unsupported("it computes %v while the model runs; only f32 does yet", v.Type)
-	}
 	c.graph.Nodes = append(c.graph.Nodes, n)
 	return v
 }
@@ -209,7 +206,6 @@ func (c *context) fold(n *ir.Node) bool {
 		}
 		args[i] = v.Const
 	}
-	v := n.Out[0]
 	if !c.spend(work(n)) {
 		return false
 	}
@@ -218,7 +214,9 @@ func (c *context) fold(n *ir.Node) bool {
 		c.err = err
 		return false
 	}
-	v.Const = out[0]
+	for i, t := range out {
+		n.Out[i].Const = t
+	}
 	return true
 }
 

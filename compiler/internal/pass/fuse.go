@@ -190,7 +190,7 @@ func CanHalo(g *ir.Graph, v *ir.Value) bool {
 // strided are the operators whose kernels address their tensors with a stride for each axis.
 func strided(op ir.Op) bool {
 	switch op.(type) {
-	case ir.Conv, ir.Unary, ir.Binary, ir.Transpose, ir.Slice, ir.Pad, ir.Concat, ir.Expand, ir.Pool:
+	case ir.Conv, ir.Unary, ir.Binary, ir.Transpose, ir.Slice, ir.Pad, ir.Concat, ir.Expand, ir.Pool, ir.Each, ir.Cast:
 		return true
 	}
 	return false

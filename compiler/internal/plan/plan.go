@@ -31,6 +31,7 @@ type Layout struct {
 	Address int   // of the first element
 	Strides []int // bytes between neighbours along each axis
 	Shape   ir.Shape
+	DType   ir.DType
 	Halo    Halo
 }
 
@@ -82,10 +83,10 @@ func New(g *ir.Graph, free int) (*Plan, error) {
 // Of returns the layout of v; constants are laid out dense, on first use.
 func (p *Plan) Of(v *ir.Value) Layout {
 	if v.Const != nil {
-		return dense(v.Type.Shape, p.Consts.Floats(v.Const.F))
+		return dense(v.Type, p.Consts.Tensor(v.Const))
 	}
 	if root, ok := p.alias[v]; ok {
-		return dense(v.Type.Shape, p.Of(root).Address)
+		return dense(v.Type, p.Of(root).Address)
 	}
 	return p.layouts[v]
 }
@@ -96,12 +97,17 @@ func (p *Plan) Scratch(n *ir.Node) int { return p.layouts[p.scratch[n]].Address 
 // IsView reports whether v shares the buffer of another value.
 func (p *Plan) IsView(v *ir.Value) bool { return p.alias[v] != nil }
 
-func dense(s ir.Shape, address int) Layout {
-	st := s.Strides()
+func dense(t ir.Type, address int) Layout {
+	return Layout{Address: address, Strides: Dense(t), Shape: t.Shape, DType: t.DType}
+}
+
+// Dense are the byte strides of a tensor without gaps.
+func Dense(t ir.Type) []int {
+	st := t.Shape.Strides()
 	for i := range st {
-		st[i] *= 4
+		st[i] *= t.DType.Size()
 	}
-	return Layout{Address: address, Strides: st, Shape: s}
+	return st
 }
 
 // halos is the room that each value needs around it for the convolutions that read it.
@@ -148,7 +154,7 @@ func (b placed) padded() ir.Shape {
 }
 
 func (b placed) address(p *Plan, at int) {
-	l := dense(b.padded(), at)
+	l := dense(ir.Type{DType: b.v.Type.DType, Shape: b.padded()}, at)
 	l.Shape, l.Halo = b.v.Type.Shape, b.halo
 	for i := range len(b.halo) / 2 {
 		l.Address += b.halo[i] * l.Strides[i+1]
@@ -169,7 +175,7 @@ func (p *Plan) buffers(g *ir.Graph, halos map[*ir.Value]Halo) []*buffer {
 	}
 	add := func(v *ir.Value, step int, input bool) {
 		b := &buffer{value: placed{v, halos[v]}, first: step, last: step, input: input}
-		b.size = up(b.value.padded().Elems()*4, Align)
+		b.size = up(b.value.padded().Elems()*v.Type.DType.Size(), Align)
 		byRoot[v] = b
 		list = append(list, b)
 	}
