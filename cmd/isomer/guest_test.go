@@ -78,6 +78,12 @@ func TestGuests(t *testing.T) {
 					t.Fatalf("%+v, %v", got, err)
 				}
 			}
+			// The same bytes in each language.
+			for in, want := range map[string]string{"[]": "0", "[0]": "0", "[1]": "0.001", "[10,20]": "0.03", "[ 1200 ]": "1.2", "[999999]": "999.999", "[123456789012]": "123456789.012", "[5000,\n 5]": "5.005"} {
+				if out, err := m.Call(t.Context(), "total", []byte(in)); err != nil || string(out) != `{"kWh":`+want+`}` {
+					t.Errorf("%s: %s, %v; want %s", in, out, err, want)
+				}
+			}
 			for _, bad := range []string{"", "[", "{}", "[1,", "[1]x", "[1,,2]", "[,1]", `["a"]`, "[1.5]", "[-3]"} {
 				var app *isomer.AppError
 				if out, err := m.Call(t.Context(), "total", []byte(bad)); !errors.As(err, &app) {

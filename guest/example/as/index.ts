@@ -28,5 +28,6 @@ function sum(input: Uint8Array): Answer {
       all += U64.parseInt(part);
     }
   }
-  return okText(`{"kWh":${(<f64>all / pulsesPerKWh).toString()}}`);
+  const kWh = (<f64>all / pulsesPerKWh).toString();
+  return okText(`{"kWh":${kWh.endsWith(".0") ? kWh.substring(0, kWh.length - 2) : kWh}}`);
 }

@@ -39,10 +39,11 @@ ISOMER_BYTES(total) {
     isomer_text out = {0};
     isomer_put(&out, "{\"kWh\":");
     isomer_put_uint(&out, all / pulses_per_kwh);
-    isomer_put(&out, ".");
     uint64_t rest = all % pulses_per_kwh;
-    isomer_put(&out, rest < 10 ? "00" : rest < 100 ? "0" : "");
-    isomer_put_uint(&out, rest);
+    if (rest > 0) isomer_put(&out, ".");
+    /* One decimal at a time, none behind the last that is not 0. */
+    for (uint64_t unit = pulses_per_kwh / 10; rest > 0; rest %= unit, unit /= 10)
+        isomer_put_uint(&out, rest / unit);
     isomer_put(&out, "}");
     return isomer_ok(out.data, out.len);
 }
