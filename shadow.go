@@ -230,7 +230,6 @@ func (m *Module) shadowing(ctx context.Context, r *release, old *generation, t *
 	if m.wanting.Load() > 0 { // came before the store
 		s.end(ErrSuperseded)
 	}
-	m.emit(r, Event{Kind: ShadowStarted, Cases: s.rule.Calls})
 	err := s.run()
 	m.shadow.Store(nil)
 	s.close()
@@ -253,7 +252,9 @@ func (e *unableError) Unwrap() error { return e.cause }
 
 // run compares until a decision.
 func (s *shadow) run() error {
-	if err := s.follow(); err != nil {
+	err := s.follow()
+	s.m.emit(s.next, Event{Kind: ShadowStarted, Cases: s.rule.Calls}) // from here on each call counts
+	if err != nil {
 		return err
 	}
 	over := time.NewTimer(s.rule.For)
