@@ -27,6 +27,7 @@ func runCommand(std streams) *cobra.Command {
 	var mib int
 	var engineName, logFormat string
 	var allow []string
+	var swap swapFlags
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -44,7 +45,9 @@ something else or, in a module without a manifest, what does not read as JSON. A
 end the command.
 
 With --watch the module is replaced when its file changes, between two calls; a file that is damaged or
-fails its golden cases is refused, and the module that serves stays. Events go to stderr: for people, with
+fails its golden cases is refused, and the module that serves stays. With --shadow 100 a new module first
+answers 100 live calls beside the one that serves, and is refused if an answer differs. With --history DIR
+the module that served last is gone on with where the file is damaged or missing at the start. Events go to stderr: for people, with
 --json one object a line, with --log as Go's structured log (log/slog) writes them.
 
 ` + allowHelp,
@@ -60,6 +63,10 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 			if err != nil {
 				return err
 			}
+			swaps, err := swap.options(c, watch)
+			if err != nil {
+				return err
+			}
 			allowed, err := allowOptions(c, allow, std, asJSON || logFormat == "json")
 			if err != nil {
 				return err
@@ -70,7 +77,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 			}
 			defer e.Close()
 			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), events}
-			opts = append(opts, allowed...)
+			opts = append(append(opts, swaps...), allowed...)
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
@@ -85,6 +92,7 @@ fails its golden cases is refused, and the module that serves stays. Events go t
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
 	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
+	swap.add(c)
 	allowFlag(c, &allow)
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)
@@ -247,6 +255,8 @@ type eventJSON struct {
 	TookMS     float64            `json:"tookMs,omitempty"`
 	TimesMS    map[string]float64 `json:"timesMs,omitempty"`
 	Cases      int                `json:"cases,omitempty"`
+	Differed   int                `json:"differed,omitempty"`
+	Dropped    int                `json:"dropped,omitempty"`
 	Bytes      int                `json:"bytes,omitempty"`
 	Error      string             `json:"error,omitempty"`
 }
@@ -277,10 +287,10 @@ func eventPrinter(w io.Writer, asJSON bool) func(isomer.Event) {
 	return func(e isomer.Event) {
 		j := eventJSON{
 			Event: e.Kind, Time: e.Time, Module: e.Module, Version: e.Version, SHA256: e.Digest, Generation: e.Generation,
-			Path: e.Path, Step: e.Step, TookMS: ms(e.Took), Cases: e.Cases, Bytes: e.Bytes,
+			Path: e.Path, Step: e.Step, TookMS: ms(e.Took), Cases: e.Cases, Differed: e.Differed, Dropped: e.Dropped, Bytes: e.Bytes,
 		}
 		if t := e.Times; t.Total > 0 {
-			j.TimesMS = map[string]float64{"compile": ms(t.Compile), "gate": ms(t.Gate), "instantiate": ms(t.Instantiate),
+			j.TimesMS = map[string]float64{"compile": ms(t.Compile), "gate": ms(t.Gate), "shadow": ms(t.Shadow), "instantiate": ms(t.Instantiate),
 				"carry": ms(t.Carry), "publish": ms(t.Publish), "total": ms(t.Total)}
 		}
 		if e.Err != nil {
@@ -302,9 +312,7 @@ func eventLine(e isomer.Event) string {
 	if len(e.Digest) >= 12 {
 		line += " sha256:" + e.Digest[:12]
 	}
-	if e.Cases > 0 {
-		line += ", " + plural(e.Cases, "golden case")
-	}
+	line += casesOf(e)
 	if e.Bytes > 0 {
 		line += ", " + size(e.Bytes)
 	}
