@@ -28,8 +28,11 @@ type Gemm struct {
 }
 
 // Tile is the block of C that is held in accumulators: MR rows by NV vectors of columns, with Unroll
-// steps of depth in the loop body.
-type Tile struct{ MR, NV, Unroll int }
+// steps of depth in the loop body. With Skew NV is 1, and B is packed for [Skewed].
+type Tile struct {
+	MR, NV, Unroll int
+	Skew           bool
+}
 
 // PanelCols is the number of columns of one panel of packed constants.
 func (t Tile) PanelCols() int { return t.NV * lanes }
@@ -97,6 +100,7 @@ type gemm struct {
 	bv                   []wasm.Local
 	av                   []wasm.Local // a vector of each row of A
 	spread               wasm.Local   // one lane of it
+	end                  wasm.Label   // of a skewed tile's accumulation
 	ready                bool
 }
 
@@ -140,8 +144,12 @@ func (e *gemm) locals() {
 		return
 	}
 	e.ready = true
+	n := e.Tile.NV
+	if e.Tile.Skew {
+		n = lanes
+	}
 	for range e.Tile.MR {
-		e.acc = append(e.acc, e.c.Locals(wasm.V128, e.Tile.NV))
+		e.acc = append(e.acc, e.c.Locals(wasm.V128, n))
 	}
 	e.bv = e.c.Locals(wasm.V128, e.Tile.NV)
 	e.av, e.spread = e.c.Locals(wasm.V128, e.Tile.MR), e.c.Local(wasm.V128)
@@ -159,7 +167,11 @@ func (e *gemm) tile(mr, nv, last int) {
 		c.Drop()
 	}
 	c.Get(e.b).Set(e.bp)
-	e.segments(mr, nv)
+	if e.Tile.Skew {
+		e.skewed(mr)
+	} else {
+		e.segments(mr, nv)
+	}
 	for r := range mr {
 		for j := range nv {
 			acc := e.acc[r][j]
@@ -186,7 +198,7 @@ func (e *gemm) segments(mr, nv int) {
 	if e.Seg0*e.Seg1*e.Depth <= flat {
 		for s0 := e.Seg0 - 1; s0 >= 0; s0-- {
 			for s1 := e.Seg1 - 1; s1 >= 0; s1-- {
-				e.steps(e.ap, mr, nv, s0*e.Seg0Step+s1*e.Seg1Step, (s0*e.Seg1+s1)*e.Depth*e.BRow, e.Depth)
+				e.steps(e.ap, mr, nv, s0*e.Seg0Step+s1*e.Seg1Step, (s0*e.Seg1+s1)*e.bRows(e.Depth)*e.BRow, e.Depth)
 			}
 		}
 		return
@@ -219,7 +231,7 @@ func (e *gemm) depth(at wasm.Local, mr, nv int) {
 	c, u := e.c, e.Tile.Unroll
 	body := func(p wasm.Local, n int) {
 		e.steps(p, mr, nv, 0, 0, n)
-		c.Inc(e.bp, int32(n*e.BRow))
+		c.Inc(e.bp, int32(e.bRows(n)*e.BRow))
 	}
 	if e.Depth <= u {
 		body(at, e.Depth)
@@ -239,6 +251,10 @@ func (e *gemm) depth(at wasm.Local, mr, nv int) {
 // The highest offsets come first, see depth.
 func (e *gemm) steps(p wasm.Local, mr, nv, aOff, bOff, n int) {
 	c := e.c
+	if e.Tile.Skew {
+		e.quads(p, mr, aOff, bOff, n)
+		return
+	}
 	for d := n - 1; d >= n-n%lanes; d-- {
 		e.column(mr, nv, bOff+d*e.BRow, 0, func(r int) {
 			c.Get(p).Load(wasm.V128Load32Zero, uint32(aOff+d*4+r*e.AInner))

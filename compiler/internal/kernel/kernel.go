@@ -40,13 +40,19 @@ const (
 	lanes = 4  // f32 lanes of a vector
 )
 
-// times repeats body n times; a body that runs once needs no loop.
+// times repeats body n times; a body that runs once needs no loop. It counts down, so that the count is
+// the condition: wazero compiles a comparison for a branch to three instructions more.
 func times(c *wasm.Code, n int, body func()) {
 	switch {
 	case n == 1:
 		body()
 	case n > 1:
-		c.Range(c.Local(wasm.I32), 0, int32(n), 1, body)
+		left := c.Local(wasm.I32)
+		c.I32(int32(n)).Set(left)
+		c.Loop(func(top wasm.Label) {
+			body()
+			c.Inc(left, -1).Get(left).BrIf(top)
+		})
 	}
 }
 
