@@ -181,3 +181,52 @@ func BenchmarkSwapLatency(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkShadow is what a caller pays for a shadow of 100 B calls: off; on, with a candidate that keeps up
+// as far as it can; and with the queue full.
+func BenchmarkShadow(b *testing.B) {
+	in := []byte(strings.Repeat("x", 100))
+	for _, c := range []string{"off", "on", "full"} {
+		b.Run(c, func(b *testing.B) {
+			stuck := make(chan struct{})
+			rule := isomer.Shadow{Calls: 1 << 40, For: 24 * time.Hour}
+			if c == "full" {
+				rule.Compare = func(isomer.ShadowCall) error { <-stuck; return nil }
+			}
+			events := newRecorder()
+			m := openBytes(b, guest("1"), events.option(), isomer.WithShadow(rule))
+			ctx, cancel := context.WithCancel(context.Background())
+			if c != "off" {
+				done := swapBeside(ctx, m, guest("2"))
+				events.wait(b, isomer.ShadowStarted)
+				defer func() { <-done }()
+			}
+			defer close(stuck)
+			defer cancel()
+			var out []byte
+			var err error
+			call := func() error { out, err = m.CallInto(context.Background(), out, "echo", in); return err }
+			for range 100 { // the queue is full where nothing empties it
+				must(b, call())
+			}
+			bench(b, call)
+		})
+	}
+}
+
+// BenchmarkRollback is from one module to the one before and back, in memory and with a history on disk.
+func BenchmarkRollback(b *testing.B) {
+	for _, c := range []string{"memory", "history"} {
+		b.Run(c, func(b *testing.B) {
+			var opts []isomer.Option
+			if c == "history" {
+				opts = append(opts, isomer.WithHistory(b.TempDir()))
+			}
+			m := openBytes(b, guest("1"), opts...)
+			must(b, m.Swap(context.Background(), guest("2")))
+			for b.Loop() {
+				must(b, m.Rollback(context.Background()))
+			}
+		})
+	}
+}
