@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/engine/enginetest"
@@ -90,6 +91,62 @@ func ExampleModule_CallScalar() {
 	out, err := m.CallScalar(ctx, "mul", isomer.F64(6), isomer.F64(7))
 	fmt.Println(out[0].Float(), err)
 	// Output: 42 <nil>
+}
+
+// A compiled model: tensors go in and out in place.
+func ExampleModule_Run() {
+	ctx := context.Background()
+	m, err := isomer.New(ctx, tensorGuest().Build())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	out, err := m.Run(ctx, isomer.TensorOf([]float32{1, 2, 3, 4}, 1, 4))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(out[0].Shape, out[0].Float32s())
+	// Output: [1 4] [2 4 6 8]
+}
+
+// A module that never answers costs its caller the deadline, and nobody else anything.
+func ExampleWithDeadline() {
+	ctx := context.Background()
+	m, err := isomer.New(ctx, enginetest.Guest{}.Build(), isomer.WithDeadline(50*time.Millisecond))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	_, err = m.Call(ctx, "loop", nil)
+	fmt.Println(errors.Is(err, context.DeadlineExceeded), isomer.OutcomeOf(err))
+	out, err := m.Call(ctx, "echo", []byte("still here"))
+	fmt.Println(string(out), err)
+	// Output:
+	// true limit
+	// still here <nil>
+}
+
+// ledger notes what calls cost; packages metrics and tracing are observers too.
+type ledger struct{}
+
+func (ledger) CallBegan(ctx context.Context, _ isomer.CallInfo) context.Context { return ctx }
+
+func (ledger) CallEnded(_ context.Context, c isomer.CallInfo) {
+	fmt.Println(c.Function, c.Input, "bytes in,", c.Output, "out:", isomer.OutcomeOf(c.Err))
+}
+
+func ExampleWithObserver() {
+	ctx := context.Background()
+	m, err := isomer.New(ctx, enginetest.Guest{}.Build(), isomer.WithObserver(ledger{}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	_, _ = m.Call(ctx, "echo", []byte("hello"))
+	_, _ = m.Call(ctx, "fail", nil)
+	// Output:
+	// echo 5 bytes in, 5 out: ok
+	// fail 0 bytes in, 0 out: app
 }
 
 // The three kinds of errors: the function says no, the guest died, a limit was met.
