@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isomer-iot/isomer"
+	"github.com/isomer-iot/isomer/engine"
 )
 
 // dev is "isomer dev" at work on one project.
@@ -21,6 +22,7 @@ type dev struct {
 	dir    string
 	std    streams
 	asJSON bool
+	engine engine.Engine
 	opts   []isomer.Option
 
 	m     *isomer.Module    // nil until a build was good
@@ -66,7 +68,7 @@ is an object. Nothing is written into DIR beyond what its compiler leaves there.
 				return err
 			}
 			defer e.Close()
-			d.dir = args[0]
+			d.dir, d.engine = args[0], e
 			d.opts = []isomer.Option{isomer.WithEngine(e), memory, isomer.WithOutput(std.err), isomer.WithEvents(d.event)}
 			d.opts = append(d.opts, allowed...)
 			if timeout != 0 {
@@ -170,7 +172,7 @@ func (d *dev) round(ctx context.Context, watched *sources) error {
 	if err == nil {
 		quietly := d.std
 		quietly.err = &talk
-		b, err = buildGuest(ctx, quietly, d.dir, p)
+		b, err = buildGuest(ctx, quietly, d.dir, p, d.engine)
 	}
 	e := devEvent{Event: devBuilt, BuildMS: ms(time.Since(start)), Cases: b.cases, Output: talk.String()}
 	if ctx.Err() != nil {

@@ -46,7 +46,7 @@ func (f *buildFlags) buildProject(c *cobra.Command, std streams, dir string) err
 	if output == "" {
 		output = filepath.Join(dir, p.Name+".wasm")
 	}
-	b, err := buildGuest(c.Context(), std, dir, p)
+	b, err := buildGuest(c.Context(), std, dir, p, nil)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/wasm"
 )
 
@@ -62,8 +63,9 @@ type built struct {
 }
 
 // buildGuest makes a module of the project in dir and runs its cases. Those with an output become golden
-// cases of the manifest, which every host runs again. Where cases failed the error is a *failedCases.
-func buildGuest(ctx context.Context, std streams, dir string, p project) (built, error) {
+// cases of the manifest, which every host runs again. Where cases failed the error is a *failedCases. With e not
+// nil they run on that engine.
+func buildGuest(ctx context.Context, std streams, dir string, p project, e engine.Engine) (built, error) {
 	bin, err := compileGuest(ctx, std, dir, p.Language)
 	if err != nil {
 		return built{}, err
@@ -78,6 +80,9 @@ func buildGuest(ctx context.Context, std streams, dir string, p project) (built,
 	}
 	logger := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	opts := []isomer.Option{isomer.WithRehearsal(), isomer.AllowLog(logger), isomer.WithOutput(std.err)}
+	if e != nil {
+		opts = append(opts, isomer.WithEngine(e))
+	}
 	var b built
 	if m.Golden, b.cases, err = tryCases(ctx, bin, p, opts); err != nil {
 		return b, err
