@@ -462,3 +462,56 @@ func receive[T any](t *testing.T, c <-chan T) T {
 		panic("unreachable")
 	}
 }
+
+// wasmtubeReadme is a module as one writes it for Wasmtube alone: a memory of one page that never grows, no
+// allocator, no manifest, its own data behind the room for input that begins at 42. "wrap" puts the JSON that
+// it gets into an object, "corner" tells a picture's size and first byte.
+func wasmtubeReadme() []byte {
+	const textAt, head, tail = 60_000, `{"got":`, `}`
+	i32 := wasm.I32
+	m := &wasm.Module{}
+	m.Export("memory", wasm.KindMemory, m.AddMemory(1, 1))
+	m.AddData(textAt, []byte(head+tail))
+	c := wasm.NewCode(i32, i32)
+	index, length, k := c.Param(0), c.Param(1), c.Local(i32)
+	c.Get(length).Set(k)
+	c.Block(func(out wasm.Label) { // from the end, since input and output overlap
+		c.Loop(func(top wasm.Label) {
+			c.Get(k).Op(wasm.I32Eqz).BrIf(out).Inc(k, -1)
+			c.Get(index, k).Op(wasm.I32Add).Get(index, k).Op(wasm.I32Add).Load(wasm.I32Load8U, 0).Store(wasm.I32Store8, uint32(len(head)))
+			c.Br(top)
+		})
+	})
+	for k := range head {
+		c.Get(index).I32(textAt).Load(wasm.I32Load8U, uint32(k)).Store(wasm.I32Store8, uint32(k))
+	}
+	c.Get(index, length).Op(wasm.I32Add).I32('}').Store(wasm.I32Store8, uint32(len(head)))
+	c.Get(length).I32(int32(len(head) + len(tail))).Op(wasm.I32Add)
+	m.Export("wrap", wasm.KindFunc, m.AddFunc("wrap", wasm.FuncType{Params: []wasm.ValType{i32, i32}, Results: []wasm.ValType{i32}}, c))
+	c = wasm.NewCode(i32, i32, i32, i32)
+	c.Get(c.Param(0), c.Param(2)).Store(wasm.I32Store8, 1).Get(c.Param(0), c.Param(3)).Store(wasm.I32Store8, 2).I32(3)
+	m.Export("corner", wasm.KindFunc, m.AddFunc("corner", wasm.FuncType{Params: []wasm.ValType{i32, i32, i32, i32}, Results: []wasm.ValType{i32}}, c))
+	return m.Encode()
+}
+
+func TestWasmtubeInAFixedMemory(t *testing.T) {
+	m := openBytes(t, wasmtubeReadme())
+	type wrapped struct{ Got []int }
+	for _, in := range [][]int{{1, 2, 3}, {}, make([]int, 10_000)} {
+		got, err := isomer.CallJSON[wrapped](t.Context(), m, "wrap", in)
+		if err != nil || len(got.Got) != len(in) {
+			t.Errorf("%d numbers: %d, %v", len(in), len(got.Got), err)
+		}
+	}
+	out, err := m.CallImage(t.Context(), "corner", isomer.Image{Width: 2, Height: 1, RGB: []byte("rgbRGB")})
+	if err != nil || string(out) != "r\x02\x01" {
+		t.Errorf("corner = %q, %v", out, err)
+	}
+	var limit *isomer.LimitError
+	if _, err := m.Call(t.Context(), "wrap", make([]byte, 70_000)); !errors.As(err, &limit) || limit.Limit != engine.MemorySz {
+		t.Errorf("an input that does not fit: %v", err)
+	}
+	if out, err := m.Call(t.Context(), "wrap", []byte("7")); err != nil || string(out) != `{"got":7}` {
+		t.Errorf("%q, %v", out, err)
+	}
+}
