@@ -141,7 +141,7 @@ func (h *history) set(x historyIndex) error {
 	var errs []error
 	for _, e := range entries {
 		digest, ok := strings.CutSuffix(e.Name(), moduleExt)
-		if stale := strings.HasPrefix(e.Name(), tempPrefix); stale || ok && isDigest(digest) && digest != x.Current && digest != x.Previous {
+		if stale := strings.HasPrefix(e.Name(), newFile); stale || ok && isDigest(digest) && digest != x.Current && digest != x.Previous {
 			if err := os.Remove(filepath.Join(h.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, fmt.Errorf("history: %w", err))
 			}
@@ -150,37 +150,16 @@ func (h *history) set(x historyIndex) error {
 	return errors.Join(errs...)
 }
 
-// tempPrefix begins the names of files that are not whole.
-const tempPrefix = ".writing-"
-
-// write makes a file whole or not at all: its content is on the disk before it gets its name, and the
-// name before write returns.
-func (h *history) write(name string, b []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("history: %w", err)
-		}
-	}()
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(h.dir, tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
+// write makes a file whole or not at all.
+func (h *history) write(name string, b []byte) error {
+	err := os.MkdirAll(h.dir, 0o700)
 	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(h.dir, name))
+		err = replaceFile(filepath.Join(h.dir, name), b)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
+		return fmt.Errorf("history: %w", err)
 	}
-	return syncNames(h.dir)
+	return nil
 }
 
 // first brings the first module into service. What was rolled back, or cannot serve, is not taken from
