@@ -83,6 +83,24 @@ func words(t testing.TB) []byte {
 	return bin
 }
 
+// TestExampleCommand runs the worked example as its comment says.
+func TestExampleCommand(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "words.wasm")
+	c := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./guest/example/command")
+	c.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	bin, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := openBytes(t, bin).Call(t.Context(), "_start", []byte("to be or\nnot to be\n"))
+	if err != nil || string(got) != "{\"lines\": 2, \"words\": 6}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // TestGoCommand runs a real program: it needs a runtime's start, arguments, and exit.
 func TestGoCommand(t *testing.T) {
 	var out strings.Builder
