@@ -25,7 +25,7 @@ const GuestError = "no such meter"
 type Guest struct {
 	Version  string        // what the function "version" returns
 	Manifest *abi.Manifest // nil: none
-	Trap     string        // "start", "_initialize", "isomer_save" or "isomer_restore": where it traps
+	Trap     string        // "start", "_initialize", "isomer_save", "isomer_restore" or "cabi_post_echo": where it traps
 	Hang     string        // as Trap: where it never returns
 	Stateful bool          // exports isomer_save and isomer_restore
 	Post     bool          // exports cabi_post_echo, which adds 1000 to the counter
@@ -136,6 +136,7 @@ func (g Guest) extras(m *wasm.Module, add func(string, wasm.FuncType, *wasm.Code
 	}
 	if g.Post {
 		c := wasm.NewCode(i32)
+		g.spoil(c, abi.PostReturn("echo"))
 		bump(c, 1000)
 		add(abi.PostReturn("echo"), wasm.FuncType{Params: []wasm.ValType{i32}}, c)
 	}

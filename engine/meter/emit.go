@@ -22,12 +22,12 @@ import (
 func (w *writer) head(loop []byte, split bool, credit, cost uint32) {
 	if cost >= large {
 		if split {
-			w.lookOut()
+			w.lookOut(cost) // the turn pays again: a batch may be less than its cost
 			w.out = append(w.out, loop...)
 		}
 		w.take(cost)
 		if !split {
-			w.lookOut()
+			w.lookOut(0)
 			return
 		}
 		w.negative()
@@ -84,12 +84,17 @@ func (w *writer) negative() {
 	w.op(wasm.I64LtS)
 }
 
-// lookOut asks for the next batch when the last one is used up.
-func (w *writer) lookOut() {
+// lookOut asks for the next batch when the last one is used up, and adds to it.
+func (w *writer) lookOut(more uint32) {
 	w.negative()
 	w.op(wasm.If)
 	w.out = append(w.out, empty)
 	w.index(wasm.Call, w.refill)
+	if more > 0 {
+		w.op(wasm.I64Const)
+		w.out = appendSigned(w.out, int64(more))
+		w.op(wasm.I64Add)
+	}
 	w.index(wasm.GlobalSet, w.globals)
 	w.op(wasm.End)
 }
@@ -105,7 +110,7 @@ func (w *writer) own() {
 	w.index(wasm.LocalGet, 0)
 	w.op(wasm.I64ExtendI32U, wasm.I64Sub)
 	w.index(wasm.GlobalSet, w.globals)
-	w.lookOut()
+	w.lookOut(0)
 	w.op(wasm.End)
 	w.add(wasm.FuncType{Params: []wasm.ValType{i32}})
 
@@ -119,7 +124,7 @@ func (w *writer) own() {
 	w.out = append(w.out, 4)
 	w.op(wasm.I64ShrU, wasm.I64Sub)
 	w.index(wasm.GlobalSet, w.globals)
-	w.lookOut()
+	w.lookOut(0)
 	w.index(wasm.LocalGet, 0)
 	w.op(wasm.End)
 	w.add(wasm.FuncType{Params: []wasm.ValType{i32, i32}, Results: []wasm.ValType{i32}})

@@ -252,7 +252,7 @@ func (w *writer) function(f *wasm.Func) error {
 	w.out = w.out[:0]
 	if pays {
 		w.take(c.straight)
-		w.lookOut()
+		w.lookOut(0)
 	}
 	w.body(f, uint32(locals))
 	f.Body = append(make([]byte, 0, len(w.out)), w.out...)
