@@ -59,6 +59,7 @@ var layers = []rule{
 	{pkg: "fleet/node/...", own: []string{"abi", ".", "engine/...", "fleet", "fleet/trust", "fleet/node/..."}, deps: anything},
 	{pkg: "web"},
 
+	{pkg: "examples/sensors/rules", own: []string{"guest/go"}}, // a guest
 	{pkg: "examples/...", own: []string{"abi", ".", "engine/...", "compiler", "examples/..."}, deps: anything},
 	{pkg: "eval/...", own: []string{"abi", "wasm", ".", "engine/...", "compiler", "fleet/...", "eval/..."}, deps: anything},
 	{pkg: "conformance/...", own: []string{"abi", "wasm", ".", "engine/...", "compiler", "fleet/...", "examples/...", "conformance/..."}, deps: anything},
