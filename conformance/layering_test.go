@@ -63,7 +63,7 @@ var layers = []rule{
 	{pkg: "examples/...", own: []string{"abi", ".", "engine/...", "compiler", "examples/..."}, deps: anything},
 	{pkg: "eval/...", own: []string{"abi", "wasm", ".", "engine/...", "compiler", "fleet/...", "eval/..."}, deps: anything},
 	{pkg: "conformance/...", own: []string{"abi", "wasm", ".", "engine/...", "compiler", "fleet/...", "examples/...", "conformance/..."}, deps: anything},
-	{pkg: "cmd/...", own: []string{"abi", "wasm", ".", "engine/...", "compiler", "fleet/...", "web", "examples/...", "guest", "cmd/..."}, deps: anything},
+	{pkg: "cmd/...", own: []string{"abi", "wasm", ".", "metrics", "engine/...", "compiler", "fleet/...", "web", "examples/...", "guest", "cmd/..."}, deps: anything},
 }
 
 // grabBags are the names that a package has when nobody said what it is for.

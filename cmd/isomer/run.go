@@ -25,7 +25,7 @@ func runCommand(std streams) *cobra.Command {
 	var watch, asJSON bool
 	var timeout time.Duration
 	var mib int
-	var engineName, logFormat string
+	var engineName, logFormat, metricsAddr string
 	var allow []string
 	var swap swapFlags
 	c := &cobra.Command{
@@ -50,11 +50,16 @@ answers 100 live calls beside the one that serves, and is refused if an answer d
 the module that served last is gone on with where the file is damaged or missing at the start. Events go to stderr: for people, with
 --json one object a line, with --log as Go's structured log (log/slog) writes them.
 
+With --metrics ADDRESS Prometheus' figures are at http://ADDRESS/metrics, and http://ADDRESS/healthz says
+which module serves. ":9090" listens to the network, "9090" or "localhost:9090" to this machine alone.
+There is no password: let the network decide who may read.
+
 ` + allowHelp,
 		Example: `  echo 'total {"pulses": 3}' | isomer run meter.wasm
-  isomer run digits.wasm --watch --json`,
+  isomer run digits.wasm --watch --json
+  isomer run digits.wasm --watch --metrics localhost:9090`,
 		Args: operands("FILE"),
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			memory, err := memoryLimit(c, mib)
 			if err != nil {
 				return err
@@ -78,12 +83,23 @@ the module that served last is gone on with where the file is damaged or missing
 			defer e.Close()
 			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), events}
 			opts = append(append(opts, swaps...), allowed...)
+			var figures *metricsServer
+			if metricsAddr != "" {
+				if figures, err = listenMetrics(c.Context(), metricsAddr); err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, figures.close()) }()
+				opts = append(opts, isomer.WithObserver(figures.collector))
+			}
 			if timeout != 0 {
 				opts = append(opts, isomer.WithDeadline(timeout))
 			}
 			m, err := isomer.Open(c.Context(), args[0], opts...)
 			if err != nil {
 				return err
+			}
+			if figures != nil {
+				figures.serve(m, std.err, asJSON)
 			}
 			return errors.Join(serve(c.Context(), m, std), m.Close())
 		},
@@ -93,6 +109,7 @@ the module that served last is gone on with where the file is damaged or missing
 	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
 	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
 	swap.add(c)
+	c.Flags().StringVar(&metricsAddr, "metrics", "", "serve figures for Prometheus at this `ADDRESS`, such as :9090")
 	allowFlag(c, &allow)
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)
@@ -258,6 +275,7 @@ type eventJSON struct {
 	Differed   int                `json:"differed,omitempty"`
 	Dropped    int                `json:"dropped,omitempty"`
 	Bytes      int                `json:"bytes,omitempty"`
+	URL        string             `json:"url,omitempty"` // of the figures: --metrics
 	Error      string             `json:"error,omitempty"`
 }
 
