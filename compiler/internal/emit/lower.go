@@ -37,6 +37,8 @@ func calls(n *ir.Node) int {
 		return y[:len(y)-2].Elems()
 	case ir.Recurrent:
 		return len(op.Lens)
+	case ir.IntConv:
+		return n.In[0].Type.Shape[0] * (op.Group + 1)
 	case ir.Gather:
 		if idx := n.In[1].Const; idx != nil {
 			return len(idx.I)
@@ -134,6 +136,15 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.Classify:
 		l.classify(op, in[0], out)
 		return nil
+	case ir.Quantize:
+		return l.quantize(op, in[0], out)
+	case ir.Dequantize:
+		return l.dequantize(op, in[0], out)
+	case ir.IntConv:
+		return l.intConv(op, n, in[0], out)
+	case ir.IntBinary:
+		l.intBinary(op, n, in, out)
+		return nil
 	}
 	return fmt.Errorf("no kernel computes %s", n.Op.Name())
 }
@@ -148,7 +159,7 @@ func packed(op ir.Op, i int) bool {
 		return i == 1
 	case ir.Recurrent:
 		return i >= 1 && i <= op.Weights()
-	case ir.Trees:
+	case ir.Trees, ir.IntConv:
 		return i >= 1
 	}
 	return false

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
@@ -38,7 +37,6 @@ func grow(r *rand.Rand, tests *[]int, values *[]float32, depth, features, target
 func TestTreesMatchEval(t *testing.T) {
 	b := newBench(t)
 	r := rand.New(rand.NewPCG(42, 1))
-	list := func(v any) string { return strings.Trim(fmt.Sprint(v), "[]") }
 	for i := range 64 {
 		rows, features, targets := 1+r.IntN(7), 1+r.IntN(9), 1+r.IntN(5)
 		if i%3 == 0 {
@@ -67,7 +65,7 @@ func TestTreesMatchEval(t *testing.T) {
 %%b = const f32[%d] {%s}
 %%y = trees(%%x, %%t, %%v, %%r, %%b) Aggregate=%s
 return %%y
-`, rows, features, len(values), list(tests), len(values), list(values), len(roots), list(roots), targets, list(base),
+`, rows, features, len(values), elements(tests), len(values), elements(values), len(roots), elements(roots), targets, elements(base),
 			[]string{"sum", "avg", "min", "max"}[r.IntN(4)]), sums, x)
 	}
 }

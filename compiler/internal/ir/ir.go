@@ -153,6 +153,10 @@ type Value struct {
 	Name  string
 	Type  Type
 	Const *Tensor
+	// Steps is set for constant floats that a quantised model gives as integers: they are multiples of
+	// Steps, which has one value, or one for each element of the axis StepAxis.
+	Steps    []float32
+	StepAxis int
 }
 
 // Node computes its outputs from its inputs. Name is the model's name for it, for messages and

@@ -14,5 +14,13 @@ const everyModelOp = `graph models
 %b = const f32[2] {0 1}
 %e = trees(%f, %t, %v, %o, %b) Aggregate=sum : f32[3,2]
 %k = classify(%e) Labels=[7,-3] Above=0.5 : i64[3]
-return %y, %s, %c, %k
+%q = quantize(%h) Scale=0.5 Zero=3 Hi=255 To=u8 : u8[2,2]
+%i = intbinary(%q, %q) Fn=mul ScaleA=0.5 ScaleB=0.25 ZeroA=3 ZeroB=1 Zero=2 Lo=-128 Hi=127 To=i8 : i8[2,2]
+%m = reshape(%i) Shape=[1,2,2] : i8[1,2,2]
+%w = const i16[1,2,1] {3 -4}
+%j = const i32[1] {5}
+%l = const f32[1] {0.25}
+%n = intconv(%m, %w, %j, %l) Strides=[1] Dilations=[1] Pads=[0,1] Group=1 Zero=2 OutZero=9 Lo=1 Hi=200 To=u8 : u8[1,3,1]
+%d = dequantize(%n) Scale=0.5 Zero=9 : f32[1,3,1]
+return %y, %s, %c, %k, %d
 `

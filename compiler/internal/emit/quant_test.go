@@ -1,0 +1,145 @@
+package emit
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
+)
+
+// bytesOf is a tensor of random bytes, the ends of the range among them.
+func bytesOf(r *rand.Rand, t ir.DType, dims ...int) *ir.Tensor {
+	x := ir.NewTensor(ir.Of(t, dims...))
+	lo := int64(0)
+	if t == ir.I8 {
+		lo = -128
+	}
+	for i := range x.I {
+		x.I[i] = lo + []int64{0, 255, int64(r.IntN(256)), int64(r.IntN(256))}[r.IntN(4)]
+	}
+	return x
+}
+
+// elements writes the elements of a constant.
+func elements[T any](v []T) string { return strings.Trim(fmt.Sprint(v), "[]") }
+
+// TestIntConvMatchesEval covers depthwise, grouped and dense windows and products; sums are exact, so
+// that every byte must be the oracle's.
+func TestIntConvMatchesEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(51, 1))
+	for i := range 90 {
+		spatial := 1 + r.IntN(2)
+		n, group, icg, ocg := 1+r.IntN(2), 1, 1+r.IntN(19), 1+r.IntN(37)
+		switch i % 3 {
+		case 1:
+			group, icg, ocg = 1+r.IntN(21), 1, 1
+		case 2:
+			group, icg, ocg = 1+r.IntN(3), 1+r.IntN(5), 1+r.IntN(6)
+		}
+		if i%15 == 0 { // deep enough for a loop
+			icg = 40 + r.IntN(30)
+		}
+		var x, k, strides, dilations, before, after []int
+		for range spatial {
+			kernel, d := 1+r.IntN(4), 1+r.IntN(2)
+			if i%5 == 0 {
+				kernel = 1
+			}
+			p, q := r.IntN(2), r.IntN(3)
+			k, strides, dilations = append(k, kernel), append(strides, 1+r.IntN(3)), append(dilations, d)
+			before, after = append(before, p), append(after, q)
+			x = append(x, max((kernel-1)*d+1-p-q, 1)+r.IntN(9))
+		}
+		oc, taps := ocg*group, 1
+		for _, e := range k {
+			taps *= e
+		}
+		w := make([]int, taps*icg*oc)
+		for j := range w {
+			w[j] = r.IntN(511) - 255
+		}
+		bias, scale := make([]int, oc), make([]float32, oc)
+		for j := range bias {
+			bias[j], scale[j] = r.IntN(20001)-10000, float32(math.Exp2(float64(-6-r.IntN(9))))*(1+r.Float32())
+		}
+		from := []ir.DType{ir.U8, ir.I8}[r.IntN(2)]
+		to := []ir.DType{ir.U8, ir.I8, ir.I32}[r.IntN(3)]
+		zero, out, lo, hi := r.IntN(256), r.IntN(256), 0, 255
+		if from == ir.I8 {
+			zero -= 128
+		}
+		if to == ir.I8 {
+			out, lo, hi = out-128, -128, 127
+		}
+		if r.IntN(3) == 0 {
+			lo, hi = lo+r.IntN(100), hi-r.IntN(100)
+		}
+		dims := slices.Concat([]int{n}, x, []int{icg * group})
+		b.check(fmt.Sprintf(`graph c
+%%x = input %v%s
+%%w = const i16%s {%s}
+%%b = const i32[%d] {%s}
+%%s = const f32[%d] {%s}
+%%y = intconv(%%x, %%w, %%b, %%s) Strides=%s Dilations=%s Pads=%s Group=%d Zero=%d OutZero=%d Lo=%d Hi=%d To=%v
+return %%y
+`, from, list(dims), list(slices.Concat(k, []int{icg, oc})), elements(w), oc, elements(bias), oc, elements(scale),
+			list(strides), list(dilations), list(slices.Concat(before, after)), group, zero, out, lo, hi, to),
+			exact, bytesOf(r, from, dims...))
+	}
+}
+
+func TestQuantizeMatchesEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(52, 1))
+	inf := float32(math.Inf(1))
+	edges := []float32{0, 0.5, 1.5, -0.5, -1.5, 1e9, -1e9, inf, -inf, float32(math.NaN()), 126.5, 127.5, 254.5, 255.5, -127.5, -128.5}
+	for i := range 40 {
+		n := 1 + r.IntN(50)
+		to, zero, lo, hi := "u8", r.IntN(256), 0, 255
+		if i%2 == 0 {
+			to, zero, lo, hi = "i8", zero-128, -128, 127
+		}
+		if i%5 == 0 {
+			lo, hi = lo+10, hi-10
+		}
+		x := make([]float32, n)
+		scale := []float32{1, 0.1, 0.0123}[i%3]
+		for j := range x {
+			if x[j] = (r.Float32() - 0.5) * 300 * scale; r.IntN(3) == 0 {
+				x[j] = edges[r.IntN(len(edges))] * scale
+			}
+		}
+		b.check(fmt.Sprintf(`graph q
+%%x = input f32[%d]
+%%q = quantize(%%x) Scale=%v Zero=%d Lo=%d Hi=%d To=%s
+%%y = dequantize(%%q) Scale=%v Zero=%d
+return %%q, %%y
+`, n, scale, zero, lo, hi, to, scale, zero), exact, ir.Floats(x, n))
+	}
+}
+
+func TestIntBinaryMatchesEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(53, 1))
+	for i := range 40 {
+		n := 1 + r.IntN(70)
+		kinds := []ir.DType{ir.U8, ir.I8}
+		ka, kb, to := kinds[r.IntN(2)], kinds[r.IntN(2)], kinds[r.IntN(2)]
+		lo, hi := 0, 255
+		if to == ir.I8 {
+			lo, hi = -128, 127
+		}
+		b.check(fmt.Sprintf(`graph b
+%%a = input %v[%d]
+%%b = input %v[%d]
+%%y = intbinary(%%a, %%b) Fn=%s ScaleA=%v ScaleB=%v ZeroA=%d ZeroB=%d Zero=%d Lo=%d Hi=%d To=%v
+return %%y
+`, ka, n, kb, n, []string{"add", "mul"}[i%2], r.Float32()*0.3, r.Float32()*0.3, r.IntN(100), r.IntN(100), lo+r.IntN(256), lo, hi, to),
+			exact, bytesOf(r, ka, n), bytesOf(r, kb, n))
+	}
+}
