@@ -3,6 +3,7 @@ package isomer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,9 +19,9 @@ type limited struct {
 	end    context.CancelFunc // l.stop, made once: a method value is an allocation
 
 	mu     sync.Mutex
-	ends   time.Time          // zero: nobody looked
-	timed  context.Context    // nil: nobody asked for Done
-	cancel context.CancelFunc // of timed
+	ends   time.Time                       // zero: nobody looked
+	timed  atomic.Pointer[context.Context] // nil: nobody asked for Done in this call
+	cancel context.CancelFunc              // of timed, until the call is over
 }
 
 func newLimited(limit time.Duration) *limited {
@@ -30,7 +31,10 @@ func newLimited(limit time.Duration) *limited {
 }
 
 // begin makes l the context of the next call.
-func (l *limited) begin(parent context.Context) { l.parent, l.ends = parent, time.Time{} }
+func (l *limited) begin(parent context.Context) {
+	l.parent, l.ends = parent, time.Time{}
+	l.timed.Store(nil)
+}
 
 // stop ends what begin began.
 func (l *limited) stop() {
@@ -38,11 +42,19 @@ func (l *limited) stop() {
 	defer l.mu.Unlock()
 	if l.cancel != nil {
 		l.cancel()
-		l.timed, l.cancel = nil, nil
+		l.cancel = nil
 	}
 }
 
-func (l *limited) Value(key any) any { return l.parent.Value(key) }
+// Value goes through timed where that exists: package context finds it there as what Done belongs to, and ends
+// what is derived from l with its error. It would otherwise wait for Done in a goroutine and then ask Err,
+// which may be that of the next call; without an error it panics.
+func (l *limited) Value(key any) any {
+	if t := l.timed.Load(); t != nil {
+		return (*t).Value(key)
+	}
+	return l.parent.Value(key)
+}
 
 func (l *limited) Deadline() (time.Time, bool) {
 	at := l.look()
@@ -63,6 +75,9 @@ func (l *limited) look() time.Time {
 }
 
 func (l *limited) Err() error {
+	if t := l.timed.Load(); t != nil && (*t).Err() != nil {
+		return (*t).Err() // also after the call, as Done says
+	}
 	if err := l.parent.Err(); err != nil {
 		return err
 	}
@@ -76,10 +91,14 @@ func (l *limited) Done() <-chan struct{} {
 	at := l.look()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.timed == nil {
-		l.timed, l.cancel = context.WithDeadline(l.parent, at)
+	t := l.timed.Load()
+	if t == nil {
+		var timed context.Context
+		timed, l.cancel = context.WithDeadline(l.parent, at)
+		t = &timed
+		l.timed.Store(t)
 	}
-	return l.timed.Done()
+	return (*t).Done()
 }
 
 // guestContext is what the guest runs under, until the function that it returns is called. s has one
