@@ -1,6 +1,7 @@
 package load
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -23,6 +24,9 @@ var quantConverters = map[string]converter{
 	"com.microsoft.QLinearGlobalAveragePool": qLinearGlobalAveragePool, "com.microsoft.QLinearConcat": qLinearConcat,
 	"com.microsoft.QGemm": qGemm,
 }
+
+// This file's name is behind that of the table, whose init has then run.
+func init() { maps.Copy(converters, quantConverters) }
 
 // keepSteps hands on the steps of v, of which y is the transpose.
 func keepSteps(v, y *ir.Value, perm []int) {
