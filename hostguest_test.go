@@ -38,8 +38,7 @@ type hostGuest struct {
 	manifest *abi.Manifest
 	unknown  bool   // imports two functions that nobody provides
 	evil     string // what cabi_realloc does inside a host function: "trap", "outside", "again"
-	bare     bool   // exports no cabi_realloc, and its functions take no input
-	start    string // a function that the start section calls with no parameters
+	silent   bool   // answers nothing instead of its memory
 }
 
 func (g hostGuest) build() []byte {
@@ -82,9 +81,7 @@ func (g hostGuest) build() []byte {
 	})
 	c.Get(at)
 	alloc := m.AddFunc("alloc", wasm.FuncType{Params: []wasm.ValType{i32, i32, i32, i32}, Results: []wasm.ValType{i32}}, c)
-	if !g.bare {
-		m.Export(abi.ExportRealloc, wasm.KindFunc, alloc)
-	}
+	m.Export(abi.ExportRealloc, wasm.KindFunc, alloc)
 	for _, name := range g.imports {
 		h := hostImports[name]
 		c := wasm.NewCode(i32, i32)
@@ -101,14 +98,14 @@ func (g hostGuest) build() []byte {
 		}
 		c.I32(0).GlobalSet(inside)
 		// {ok, 0, the heap's end}, and the heap begins anew
-		c.I32(16).I32(0).Store(wasm.I32Store, 0).I32(16).I32(0).Store(wasm.I32Store, 4).I32(16).GlobalGet(heap).Store(wasm.I32Store, 8)
+		c.I32(16).I32(0).Store(wasm.I32Store, 0).I32(16).I32(0).Store(wasm.I32Store, 4)
+		if g.silent {
+			c.I32(16).I32(0).Store(wasm.I32Store, 8)
+		} else {
+			c.I32(16).GlobalGet(heap).Store(wasm.I32Store, 8)
+		}
 		c.I32(hostHeap).GlobalSet(heap).I32(16)
 		m.Export(name, wasm.KindFunc, m.AddFunc(name, wasm.FuncType{Params: []wasm.ValType{i32, i32}, Results: []wasm.ValType{i32}}, c))
-	}
-	if g.start != "" {
-		c := wasm.NewCode()
-		i := m.AddFunc("boot", wasm.FuncType{}, c.I32(hostHeap).I32(0).Call(mustExport(m, g.start)).Drop())
-		m.Start = &i
 	}
 	if g.manifest != nil {
 		payload, err := g.manifest.Encode()
@@ -118,14 +115,6 @@ func (g hostGuest) build() []byte {
 		m.AddCustom(abi.ManifestSection, payload)
 	}
 	return m.Encode()
-}
-
-func mustExport(m *wasm.Module, name string) uint32 {
-	e, ok := m.Exported(name)
-	if !ok {
-		panic("no function " + name)
-	}
-	return e.Index
 }
 
 // named is a manifest of the name with the permissions.

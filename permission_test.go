@@ -198,7 +198,7 @@ func BenchmarkCallWithGrants(b *testing.B) {
 
 // BenchmarkHostCall is what a call costs that asks its host once.
 func BenchmarkHostCall(b *testing.B) {
-	m := openBytes(b, hostGuest{imports: []string{"clock.now", "kv.get"}}.build(), isomer.AllowClock(), isomer.AllowKV(memStore(b)))
+	m := openBytes(b, hostGuest{imports: []string{"clock.now", "kv.get"}, silent: true}.build(), isomer.AllowClock(), isomer.AllowKV(memStore(b)))
 	for fn, in := range map[string][]byte{"clock.now": hostInput(uint32(0)), "kv.get": hostInput("key", uint32(hostRet))} {
 		b.Run(fn, func(b *testing.B) {
 			b.ReportAllocs()
