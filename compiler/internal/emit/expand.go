@@ -14,7 +14,7 @@ func (w *writer) expand() {
 	}
 	c := wasm.NewCode()
 	for _, e := range blocks {
-		f := w.kernel(kernel.Expand{Cols: e.Cols})
+		f := w.kernel(kernel.Expand{Cols: e.Cols, Skew: e.Skew})
 		for _, a := range []int{e.Address, e.Address + e.Bytes/4*3, e.Scales, e.Panels, e.Rows} {
 			c.I32(int32(a))
 		}

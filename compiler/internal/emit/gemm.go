@@ -58,7 +58,7 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 	skew(&k)
 	oc := g.outGroup * op.Group
 	for group := range op.Group {
-		b := l.plan.Consts.Floats(kernel.Skewed(w.F[group*g.outGroup:], depth, g.outGroup, k.Depth, oc))
+		b := l.plan.Consts.Skewed(kernel.Skewed(w.F[group*g.outGroup:], depth, g.outGroup, k.Depth, oc), g.outGroup)
 		bias := l.plan.Consts.Padded(n.In[2].Const.F[group*g.outGroup:][:g.outGroup], t.PanelCols())
 		for image := range x.Shape[0] {
 			args := []int{
@@ -176,7 +176,7 @@ func (l *lowerer) matmul(op ir.MatMul, n *ir.Node, in []plan.Layout, out plan.La
 		}
 		bAt := 0
 		if w != nil {
-			bAt = l.plan.Consts.Floats(kernel.Skewed(w.F[bi*depth*cols:], depth, cols, depth, cols))
+			bAt = l.plan.Consts.Skewed(kernel.Skewed(w.F[bi*depth*cols:], depth, cols, depth, cols), cols)
 		} else {
 			bAt = in[1].Address + bi*depth*cols*4
 		}

@@ -6,16 +6,23 @@ import (
 	"github.com/isomer-iot/isomer/wasm"
 )
 
-// Expand makes f32 of panels of int8 weights, times a scale for each column of each panel. The f32
+// Expand makes f32 of panels of int8 weights, times a scale for each column of each panel, which is the
+// upper half of an f32. The f32
 // values may overlap the int8 ones from below, as long as these end where those end.
 //
 // Arguments: out, in, scales, the number of panels, the number of rows of each.
 type Expand struct {
-	Cols int // a multiple of 4
+	Cols int  // a multiple of 4
+	Skew bool // four columns, and 16 values of a row are their diagonals
 }
 
 // Name implements [Kernel].
-func (e Expand) Name() string { return fmt.Sprintf("expand_%d", e.Cols) }
+func (e Expand) Name() string {
+	if e.Skew {
+		return "expand_skewed"
+	}
+	return fmt.Sprintf("expand_%d", e.Cols)
+}
 
 // Args implements [Kernel].
 func (e Expand) Args() int { return 5 }
@@ -27,9 +34,19 @@ func (e Expand) Emit(c *wasm.Code) {
 	s := c.Locals(wasm.V128, e.Cols/lanes)
 	c.Loop(func(panel wasm.Label) {
 		for i := range s {
-			c.Get(scales).Load(wasm.V128Load, uint32(i*vec)).Set(s[i])
+			switch {
+			case e.Skew && i > 0:
+				c.Get(s[i-1]).V128(turnedBack).Op(wasm.I8x16Swizzle).Set(s[i])
+			default:
+				c.Get(scales).Load(wasm.V128Load16x4U, uint32(i*vec/2)).I32(16).Op(wasm.I32x4Shl).Set(s[i])
+			}
 		}
-		c.Inc(scales, int32(4*e.Cols)).Get(rows).Set(row)
+		if e.Skew {
+			c.Inc(scales, vec/2)
+		} else {
+			c.Inc(scales, int32(2*e.Cols))
+		}
+		c.Get(rows).Set(row)
 		c.Loop(func(next wasm.Label) {
 			for i := range s {
 				// The store reaches at most the four bytes that were just read.
@@ -43,3 +60,6 @@ func (e Expand) Emit(c *wasm.Code) {
 		c.Get(panels).I32(1).Op(wasm.I32Sub).Tee(panels).BrIf(panel)
 	})
 }
+
+// turnedBack moves each lane one down, and the first to the end.
+var turnedBack = [16]byte{4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3}

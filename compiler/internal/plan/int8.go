@@ -11,9 +11,10 @@ import (
 type Expansion struct {
 	Address, Bytes int // the block; its last quarter holds the int8 values
 	// The block is Panels panels of Rows rows of Cols values; the scales, one for each column of each
-	// panel, are at Scales.
+	// panel, are at Scales, the upper halves of f32. With Skew a row is four diagonals of four columns.
 	Panels, Rows, Cols int
 	Scales             int
+	Skew               bool
 }
 
 // int8Least is the number of values from which on a block is worth its scales.
@@ -22,37 +23,55 @@ const int8Least = 256
 // Weights adds panels of weights, each of rows rows of cols values, as f32 or as int8 with a scale for
 // each column.
 func (c *Consts) Weights(packed []float32, rows, cols int) int {
-	if !c.Int8 || len(packed) < int8Least || rows < 8 {
+	return c.weights(packed, Expansion{Rows: rows, Cols: cols})
+}
+
+// Skewed adds weights of n columns that lie in panels of four, diagonal by diagonal.
+func (c *Consts) Skewed(packed []float32, n int) int {
+	return c.weights(packed, Expansion{Rows: len(packed) / (up(n, 4) * 4), Cols: 16, Skew: true})
+}
+
+// scales is the number of scales of a panel, and which of them is that of place i of its rows.
+func (e Expansion) scales() (int, func(i int) int) {
+	if e.Skew { // four columns, of which each diagonal begins one further
+		return 4, func(i int) int { return (i + i/4) % 4 }
+	}
+	return e.Cols, func(i int) int { return i }
+}
+
+func (c *Consts) weights(packed []float32, e Expansion) int {
+	n, column := e.scales()
+	if !c.Int8 || len(packed) < int8Least || e.Rows*e.Cols < 8*n {
 		return c.Floats(packed)
 	}
-	panels := len(packed) / (rows * cols)
-	scales := make([]float32, panels*cols)
+	e.Bytes, e.Panels = 4*len(packed), len(packed)/(e.Rows*e.Cols)
+	scales := make([]float32, e.Panels*n)
+	place := func(i int) int { return i/(e.Rows*e.Cols)*n + column(i%e.Cols) }
+	for i, v := range packed {
+		v = float32(math.Abs(float64(v)))
+		if math.IsInf(float64(v), 0) || v != v {
+			return c.Floats(packed)
+		}
+		scales[place(i)] = max(scales[place(i)], v)
+	}
+	short := make([]byte, 0, 2*len(scales))
+	for i, top := range scales {
+		// The upper half of an f32 is enough, rounded up so that the largest weight stays within 127.
+		bits := (math.Float32bits(top/127) + 0xffff) >> 16
+		scales[i] = math.Float32frombits(bits << 16)
+		short = binary.LittleEndian.AppendUint16(short, uint16(bits))
+	}
 	small := make([]byte, len(packed))
-	for p := range panels {
-		for j := range cols {
-			at := func(r int) int { return (p*rows+r)*cols + j }
-			top := float32(0)
-			for r := range rows {
-				v := float32(math.Abs(float64(packed[at(r)])))
-				if math.IsInf(float64(v), 0) || v != v {
-					return c.Floats(packed)
-				}
-				top = max(top, v)
-			}
-			if top == 0 {
-				continue
-			}
-			scale := top / 127
-			scales[p*cols+j] = scale
-			for r := range rows {
-				small[at(r)] = byte(int8(math.RoundToEven(float64(packed[at(r)] / scale))))
-			}
+	for i, v := range packed {
+		if s := scales[place(i)]; s > 0 {
+			small[i] = byte(int8(math.RoundToEven(float64(v / s))))
 		}
 	}
-	e := Expansion{Bytes: 4 * len(packed), Panels: panels, Rows: rows, Cols: cols, Scales: c.Floats(scales)}
+	e.Scales = c.Bytes(short)
 	// What is not shipped holds what the same bytes may differ in, so that only equal blocks are shared.
 	block := binary.LittleEndian.AppendUint32(make([]byte, 0, e.Bytes), uint32(e.Scales))
-	block = binary.LittleEndian.AppendUint32(block, uint32(rows))
+	block = binary.LittleEndian.AppendUint32(block, uint32(e.Rows))
+	block = binary.LittleEndian.AppendUint32(block, uint32(e.Cols))
 	block = append(append(block, make([]byte, 3*len(packed)-len(block))...), small...)
 	before := len(c.data)
 	if e.Address = c.Bytes(block); len(c.data) > before {
