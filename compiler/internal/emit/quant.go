@@ -10,11 +10,8 @@ import (
 	"github.com/isomer-iot/isomer/compiler/internal/plan"
 )
 
-// intTile chooses the block of a product of bytes: 2×4 vectors as for floats, and 16 values of depth in
-// a step, 25.1 against 22.7 GMAC/s with 8 (BenchmarkIntGemmTiles, wazero).
-func intTile(n int) kernel.IntTile {
-	return kernel.IntTile{MR: 2, NV: min(4, (n+3)/4), Unroll: 16}
-}
+// intTile is the tile of products of bytes. Three rows spill.
+var intTile = kernel.IntTile{MR: 2, Unroll: 32}
 
 func requant(zero, lo, hi int, to ir.DType) kernel.Requant {
 	if to == ir.I32 {
@@ -93,7 +90,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 		k := kernel.IntGemm{
 			Outer: oh, Inner: ow, AOuter: sh * row, AInner: sw * c, COuter: ow * oc * width, CInner: oc * width,
 			Seg0: kh, Seg0Step: dh * row, Seg1: kw, Seg1Step: dw * c, Depth: icg,
-			N: ocg, Signed: signed, Requant: q, Tile: intTile(ocg),
+			N: ocg, Signed: signed, Requant: q, Tile: intTile,
 		}
 		if k.Seg1Step == k.Depth {
 			k.Depth, k.Seg1, k.Seg1Step = k.Depth*k.Seg1, 1, 0
@@ -104,11 +101,10 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 		if k.Outer == 1 || k.AOuter == k.AInner*k.Inner {
 			k.Inner, k.Outer, k.AOuter, k.COuter = k.Inner*k.Outer, 1, 0, 0
 		}
-		cols := k.Tile.PanelCols()
 		for g := range op.Group {
-			b := l.int16s(intPanels(w.I[g*ocg:], k, oc))
+			b := l.int16s(k.Pack(w.I[g*ocg:], oc))
 			l.call(k, from+g*icg, b, to+g*ocg*width,
-				l.int32s(bias[g*ocg:][:ocg], cols), l.plan.Consts.Padded(scales[g*ocg:][:ocg], cols))
+				l.int32s(bias[g*ocg:][:ocg], 4), l.plan.Consts.Padded(scales[g*ocg:][:ocg], 4))
 		}
 	}
 	return nil
@@ -123,29 +119,6 @@ func (l *lowerer) intEpilogue(op ir.IntConv, n *ir.Node) (bias []int64, scales [
 		bias[i%oc] -= int64(op.Zero) * v
 	}
 	return bias, n.In[3].Const.F
-}
-
-// intPanels packs weights [depth, stride] for k: panel after panel, in each for every segment the pairs
-// of its rows, with zeros where a row or a column is missing.
-func intPanels(w []int64, k kernel.IntGemm, stride int) []int16 {
-	cols := k.Tile.PanelCols()
-	var packed []int16
-	for j := 0; j < k.N; j += cols {
-		for seg := range k.Seg0 * k.Seg1 {
-			for d := 0; d < k.Depth; d += 2 {
-				for col := j; col < j+cols; col++ {
-					for i := d; i < d+2; i++ {
-						v := int64(0)
-						if col < k.N && i < k.Depth {
-							v = w[(seg*k.Depth+i)*stride+col]
-						}
-						packed = append(packed, int16(v))
-					}
-				}
-			}
-		}
-	}
-	return packed
 }
 
 func (l *lowerer) int16s(v []int16) int {

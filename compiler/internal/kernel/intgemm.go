@@ -78,11 +78,12 @@ func storeBytes(c *wasm.Code, at, v wasm.Local, offset, n int) {
 }
 
 // IntGemm multiplies a matrix A of bytes by packed constants of i16 and adds a bias: what [Gemm] is for
-// floats. Weights come in pairs: a vector of B holds, for four columns, those of two neighbouring values
-// of a row of A, which i32x4.dot_i16x8_s multiplies and adds at once: 8 multiply-adds where a
-// multiplication and an addition of floats are 4.
+// floats. It runs along the diagonals of B as skewed tiles do, see [Skewed], with pairs in the place of
+// single values: a vector of B holds in lane l the weights that two neighbouring values of A, pair l of
+// eight bytes, have for column (l+s) mod 4, and i32x4.dot_i16x8_s multiplies and adds both at once: 8
+// multiply-adds where a multiplication and an addition of floats are 4.
 //
-// Arguments: A, B, C, bias (i32), scales (f32), both rounded up to whole panels.
+// Arguments: A, B (see [IntGemm.Pack]), C, bias (i32) and scales (f32), rounded up to 4 columns.
 type IntGemm struct {
 	Outer, Inner   int // rows of C: Outer × Inner
 	AOuter, AInner int // bytes between them in A
@@ -96,12 +97,34 @@ type IntGemm struct {
 	Tile           IntTile
 }
 
-// IntTile is the block of C that is held in accumulators: MR rows by NV vectors of columns, with Unroll
-// values of depth, a multiple of 8, in the loop body.
-type IntTile struct{ MR, NV, Unroll int }
+// IntTile is the block of C that is held in accumulators: MR rows of four columns, with Unroll values of
+// depth, a multiple of 8, in the loop body.
+type IntTile struct{ MR, Unroll int }
 
-// PanelCols is the number of columns of one panel of packed constants.
-func (t IntTile) PanelCols() int { return t.NV * lanes }
+// octet is the number of values of A that a vector of them has.
+const octet = 8
+
+// blocks is the number of vectors of a segment of n values.
+func blocks(n int) int { return (n + octet - 1) / octet }
+
+// panel is the number of bytes of B for four columns.
+func (g IntGemm) panel() int { return g.Seg0 * g.Seg1 * blocks(g.Depth) * lanes * vec }
+
+// Pack arranges weights of which element (r, j) is w[r·stride+j]: panels of 4 columns, in each the
+// segments, filled with zeros to whole vectors, and for each vector the 4 diagonals.
+func (g IntGemm) Pack(w []int64, stride int) []int16 {
+	packed := make([]int16, (g.N+lanes-1)/lanes*g.panel()/2)
+	for j := range g.N {
+		panel := packed[j/lanes*g.panel()/2:]
+		for r := range g.Seg0 * g.Seg1 * g.Depth {
+			seg, d := r/g.Depth, r%g.Depth
+			lane := d % octet / 2
+			diagonal := (j - lane + lanes) % lanes
+			panel[(((seg*blocks(g.Depth)+d/octet)*lanes+diagonal)*lanes+lane)*2+d%2] = int16(w[r*stride+j])
+		}
+	}
+	return packed
+}
 
 // Name implements [Kernel].
 func (g IntGemm) Name() string {
@@ -115,61 +138,55 @@ func (g IntGemm) Name() string {
 // Args implements [Kernel].
 func (g IntGemm) Args() int { return 5 }
 
-// pairs is the number of pairs of a segment.
-func (g IntGemm) pairs() int { return (g.Depth + 1) / 2 }
-
 type intgemm struct {
 	IntGemm
-	c                         *wasm.Code
-	a, b, out, bias, scale    wasm.Local
-	ap, bp, cp                wasm.Local
-	acc                       [][]wasm.Local
-	bv, av                    []wasm.Local
-	spread, bytes, multiplier wasm.Local
+	c                      *wasm.Code
+	a, b, out, bias, scale wasm.Local
+	ap, bp, cp             wasm.Local
+	acc                    [][]wasm.Local
+	av                     []wasm.Local
+	bv, bytes, multiplier  wasm.Local
+	end                    wasm.Label
 }
 
 // Emit implements [Kernel].
 func (g IntGemm) Emit(c *wasm.Code) {
 	e := &intgemm{IntGemm: g, c: c, a: c.Param(0), b: c.Param(1), out: c.Param(2), bias: c.Param(3), scale: c.Param(4)}
 	for range g.Tile.MR {
-		e.acc = append(e.acc, c.Locals(wasm.V128, g.Tile.NV))
+		e.acc = append(e.acc, c.Locals(wasm.V128, lanes))
 	}
-	e.bv, e.av = c.Locals(wasm.V128, g.Tile.NV), c.Locals(wasm.V128, g.Tile.MR)
-	e.spread, e.bytes, e.multiplier = c.Local(wasm.V128), c.Local(wasm.V128), c.Local(wasm.V128)
+	e.av = c.Locals(wasm.V128, g.Tile.MR)
+	e.bv, e.bytes, e.multiplier = c.Local(wasm.V128), c.Local(wasm.V128), c.Local(wasm.V128)
 	e.bp = c.Local(wasm.I32)
-	cols := g.Tile.PanelCols()
-	full, tail := g.N/cols, g.N%cols
-	times(c, full, func() {
-		e.panel(g.Tile.NV, cols)
-		c.Inc(e.b, int32(g.Seg0*g.Seg1*g.pairs()*g.Tile.NV*vec)).Inc(e.bias, int32(cols*4)).Inc(e.scale, int32(cols*4))
-		c.Inc(e.out, int32(cols*g.width()))
-	})
-	if tail > 0 {
-		e.panel((tail+lanes-1)/lanes, tail)
-	}
-}
-
-// width is the number of bytes of one value of C.
-func (g IntGemm) width() int {
+	width := 1
 	if g.Requant.Wide {
-		return 4
+		width = 4
 	}
-	return 1
+	times(c, g.N/lanes, func() {
+		e.columns(lanes)
+		c.Inc(e.b, int32(g.panel())).Inc(e.bias, vec).Inc(e.scale, vec).Inc(e.out, int32(lanes*width))
+	})
+	if tail := g.N % lanes; tail > 0 {
+		e.columns(tail)
+	}
 }
 
-// panel computes all rows of nv vectors of columns, of which cols count.
-func (e *intgemm) panel(nv, cols int) {
+// columns computes all rows of four columns, of which n count.
+func (e *intgemm) columns(n int) {
 	c := e.c
+	if !e.Requant.Wide {
+		c.Get(e.scale).Load(wasm.V128Load, 0).Set(e.multiplier)
+	}
 	row := moving(c, e.a, e.out)
 	times(c, e.Outer, func() {
 		at := moving(c, row...)
 		e.ap, e.cp = at[0], at[1]
 		times(c, e.Inner/e.Tile.MR, func() {
-			e.tile(e.Tile.MR, nv, cols)
+			e.tile(e.Tile.MR, n)
 			c.Inc(e.ap, int32(e.Tile.MR*e.AInner)).Inc(e.cp, int32(e.Tile.MR*e.CInner))
 		})
 		if r := e.Inner % e.Tile.MR; r > 0 {
-			e.tile(r, nv, cols)
+			e.tile(r, n)
 		}
 		if e.Outer > 1 {
 			c.Inc(row[0], int32(e.AOuter)).Inc(row[1], int32(e.COuter))
@@ -177,43 +194,49 @@ func (e *intgemm) panel(nv, cols int) {
 	})
 }
 
-func (e *intgemm) tile(mr, nv, cols int) {
+func (e *intgemm) tile(mr, n int) {
 	c := e.c
-	for j := range nv {
-		c.Get(e.bias).Load(wasm.V128Load, uint32(j*vec)).Tee(e.acc[0][j])
-		for r := 1; r < mr; r++ {
-			c.Tee(e.acc[r][j])
-		}
-		c.Drop()
-	}
-	c.Get(e.b).Set(e.bp)
-	e.segments(mr, nv)
-	if e.Requant.Wide {
-		for r := range mr {
-			for j := range nv {
-				store(c, e.cp, e.acc[r][j], r*e.CInner+j*vec, min(lanes, cols-j*lanes))
-			}
-		}
-		return
-	}
-	for j := range nv {
-		c.Get(e.scale).Load(wasm.V128Load, uint32(j*vec)).Set(e.multiplier)
-		for r := range mr {
-			e.Requant.apply(c, e.acc[r][j], e.multiplier)
-		}
-	}
 	for r := range mr {
-		for j := 0; j < nv; j += 4 {
-			e.Requant.narrow(c, e.acc[r][j:min(j+4, nv)])
-			c.Set(e.bytes)
-			storeBytes(c, e.cp, e.bytes, r*e.CInner+j*lanes, min(16, cols-j*lanes))
+		c.Get(e.bias).Load(wasm.V128Load, 0).Set(e.acc[r][0])
+		for _, acc := range e.acc[r][1:] {
+			splatInt(c, 0)
+			c.Set(acc)
 		}
+	}
+	c.Block(func(end wasm.Label) {
+		e.end = end
+		e.segments(mr)
+	})
+	for r := range mr {
+		acc := e.acc[r][0]
+		c.Get(e.acc[r][lanes-1])
+		for s := lanes - 2; s >= 0; s-- {
+			c.V128(turned).Op(wasm.I8x16Swizzle).Get(e.acc[r][s]).Op(wasm.I32x4Add)
+		}
+		c.Set(acc)
+		if e.Requant.Wide {
+			store(c, e.cp, acc, r*e.CInner, n)
+			continue
+		}
+		e.Requant.apply(c, acc, e.multiplier)
+		e.Requant.narrow(c, e.acc[r][:1])
+		c.Set(e.bytes)
+		storeBytes(c, e.cp, e.bytes, r*e.CInner, n)
 	}
 }
 
 // segments accumulates over the whole depth.
-func (e *intgemm) segments(mr, nv int) {
-	c := e.c
+func (e *intgemm) segments(mr int) {
+	c, all := e.c, blocks(e.Depth)
+	if e.Seg0*e.Seg1*all*octet <= flat { // as in [Gemm]: a loop would cost more than its body
+		for s0 := e.Seg0 - 1; s0 >= 0; s0-- {
+			for s1 := e.Seg1 - 1; s1 >= 0; s1-- {
+				e.steps(e.ap, e.b, mr, s0*e.Seg0Step+s1*e.Seg1Step, (s0*e.Seg1+s1)*all*lanes*vec, all)
+			}
+		}
+		return
+	}
+	c.Get(e.b).Set(e.bp)
 	s0 := e.ap
 	if e.Seg0*e.Seg1 > 1 {
 		s0 = moving(c, e.ap)[0]
@@ -224,7 +247,7 @@ func (e *intgemm) segments(mr, nv int) {
 			s1 = moving(c, s0)[0]
 		}
 		times(c, e.Seg1, func() {
-			e.depth(s1, mr, nv)
+			e.depth(s1, mr)
 			if e.Seg1 > 1 {
 				c.Inc(s1, int32(e.Seg1Step))
 			}
@@ -236,48 +259,42 @@ func (e *intgemm) segments(mr, nv int) {
 }
 
 // depth accumulates over one segment that begins at address at and advances B past it.
-func (e *intgemm) depth(at wasm.Local, mr, nv int) {
-	c, u := e.c, e.Tile.Unroll
+func (e *intgemm) depth(at wasm.Local, mr int) {
+	c, u, n := e.c, e.Tile.Unroll/octet, blocks(e.Depth)
 	body := func(p wasm.Local, n int) {
-		e.steps(p, mr, nv, n)
-		c.Inc(e.bp, int32((n+1)/2*e.Tile.NV*vec))
+		e.steps(p, e.bp, mr, 0, 0, n)
+		c.Inc(e.bp, int32(n*lanes*vec))
 	}
-	if e.Depth <= u {
-		body(at, e.Depth)
+	if n <= u {
+		body(at, n)
 		return
 	}
 	p := moving(c, at)[0]
-	times(c, e.Depth/u, func() {
+	times(c, n/u, func() {
 		body(p, u)
-		c.Inc(p, int32(u))
+		c.Inc(p, int32(u*octet))
 	})
-	if r := e.Depth % u; r > 0 {
+	if r := n % u; r > 0 {
 		body(p, r)
 	}
 }
 
-// steps adds the products of n neighbouring values of each row, eight at a time, those with the highest
-// offsets first, as [Gemm] does. What is loaded beyond an odd n meets weights of 0.
-func (e *intgemm) steps(p wasm.Local, mr, nv, n int) {
+// steps adds the products of n vectors of each row, those with the highest offsets first, as [Gemm]
+// does. What is loaded beyond a segment meets weights of 0.
+func (e *intgemm) steps(p, b wasm.Local, mr, aOff, bOff, n int) {
 	c := e.c
-	load := wasm.V128Load8x8U
-	if e.Signed {
-		load = wasm.V128Load8x8S
-	}
-	for q := (n - 1) / 8; q >= 0; q-- {
-		for r := mr - 1; r >= 0; r-- {
-			c.Get(p).Load(load, uint32(q*8+r*e.AInner)).Set(e.av[r])
+	for q := n - 1; q >= 0; q-- {
+		if q < n-1 { // never taken; see quads
+			c.Get(p).Op(wasm.I32Eqz).BrIf(e.end)
 		}
-		for d := min(4, (n-q*8+1)/2) - 1; d >= 0; d-- {
-			for j := nv - 1; j >= 0; j-- {
-				c.Get(e.bp).Load(wasm.V128Load, uint32(((q*4+d)*e.Tile.NV+j)*vec)).Set(e.bv[j])
-			}
+		for r := mr - 1; r >= 0; r-- {
+			c.Get(p).Load(load8x8(e.Signed), uint32(aOff+q*octet+r*e.AInner)).Set(e.av[r])
+		}
+		for s := lanes - 1; s >= 0; s-- {
+			c.Get(b).Load(wasm.V128Load, uint32(bOff+(q*lanes+s)*vec)).Set(e.bv)
 			for r := mr - 1; r >= 0; r-- {
-				c.Get(e.av[r]).V128(laneBytes(d)).Op(wasm.I8x16Swizzle).Set(e.spread)
-				for j := nv - 1; j >= 0; j-- {
-					acc := e.acc[r][j]
-					c.Get(acc, e.spread, e.bv[j]).Op(wasm.I32x4DotI16x8S, wasm.I32x4Add).Set(acc)
-				}
+				acc := e.acc[r][s]
+				c.Get(acc, e.av[r], e.bv).Op(wasm.I32x4DotI16x8S, wasm.I32x4Add).Set(acc)
 			}
 		}
 	}

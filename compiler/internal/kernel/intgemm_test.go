@@ -16,14 +16,14 @@ func intPointwise(m, n, k int, tile IntTile) IntGemm {
 
 func BenchmarkIntGemmTiles(b *testing.B) {
 	for _, shape := range [][3]int{{784, 192, 192}, {3136, 96, 16}, {49, 320, 960}, {196, 96, 576}} {
-		for _, tile := range []IntTile{{2, 4, 8}, {2, 4, 16}, {1, 4, 16}, {3, 4, 16}, {4, 2, 16}, {3, 2, 16}, {4, 4, 16}} {
+		for _, tile := range []IntTile{{2, 8}, {2, 16}, {2, 32}, {3, 16}, {1, 32}} {
 			g := intPointwise(shape[0], shape[1], shape[2], tile)
-			b.Run(fmt.Sprintf("%s/%dx%d_u%d", g.Name(), tile.MR, tile.NV, tile.Unroll), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d_u%d", g.Name(), tile.MR, tile.Unroll), func(b *testing.B) {
 				m := newMachine(b, g, 16<<20)
 				a := m.put(make([]float32, (shape[0]*shape[2]+64)/4))
-				w := m.put(make([]float32, shape[2]*up(shape[1], tile.PanelCols())))
+				w := m.put(make([]float32, (shape[2]+8)*(shape[1]+4)/2))
 				c := m.put(make([]float32, shape[0]*shape[1]))
-				bias := m.put(make([]float32, up(shape[1], tile.PanelCols())))
+				bias := m.put(make([]float32, shape[1]+4))
 				best := time.Duration(1 << 62)
 				for b.Loop() { // the quietest call: other work on the machine only ever adds
 					began := time.Now()
