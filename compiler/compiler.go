@@ -70,6 +70,10 @@ type Options struct {
 	// Dims gives symbolic dimensions their extent, such as {"seq": 128}. A leading batch dimension
 	// is 1 unless it is named here.
 	Dims map[string]int
+	// Fixed gives inputs of the model their values now, such as {"axes": {0, 2}}: for shapes, axes and
+	// counts, which must be known at compile time. One value fills the whole input. They are no inputs
+	// of the module.
+	Fixed map[string][]float64
 	// Labels are the names of the classes, for models that classify pictures.
 	Labels []string
 	// Mean and Std normalise each channel of a picture: x' = (x·Scale - Mean) / Std. One or three
@@ -161,7 +165,10 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 		return nil, err
 	}
 	opt.progress("load")
-	res, err := load.Model(m, load.Options{Dims: opt.Dims})
+	res, err := load.Model(m, load.Options{Dims: opt.Dims, Fixed: opt.Fixed})
+	if errors.Is(err, load.ErrFixed) {
+		err = fmt.Errorf("%w: %w", ErrOptions, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
 	"github.com/isomer-iot/isomer/compiler/internal/load"
 	"github.com/isomer-iot/isomer/compiler/internal/onnx"
@@ -52,41 +53,66 @@ func instantiate(t testing.TB, bin []byte) *guest {
 
 func (g *guest) address(global string) uint32 { return uint32(g.mod.ExportedGlobal(global).Get()) }
 
-func (g *guest) write(at uint32, data []float32) {
-	b := make([]byte, 4*len(data))
-	for i, v := range data {
-		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+func (g *guest) write(at uint32, x *ir.Tensor) {
+	var b []byte
+	for _, v := range x.F {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	for _, v := range x.I {
+		b = append(b, binary.LittleEndian.AppendUint64(nil, uint64(v))[:x.DType.Size()]...)
 	}
 	if !g.mod.Memory().Write(at, b) {
 		g.t.Fatalf("%d bytes at %d are outside memory", len(b), at)
 	}
 }
 
-func (g *guest) read(at uint32, n int) []float32 {
-	b, ok := g.mod.Memory().Read(at, uint32(4*n))
+func (g *guest) read(at uint32, t ir.Type) *ir.Tensor {
+	x, size := ir.NewTensor(t), t.DType.Size()
+	b, ok := g.mod.Memory().Read(at, uint32(size*t.Shape.Elems()))
 	if !ok {
-		g.t.Fatalf("%d values at %d are outside memory", n, at)
+		g.t.Fatalf("%v at %d is outside memory", t, at)
 	}
-	out := make([]float32, n)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	for i := range x.F {
+		x.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
-	return out
+	for i := range x.I {
+		word := make([]byte, 8)
+		if t.DType.Signed() && b[size*(i+1)-1]&0x80 != 0 {
+			binary.LittleEndian.PutUint64(word, math.MaxUint64)
+		}
+		copy(word, b[size*i:][:size])
+		x.I[i] = int64(binary.LittleEndian.Uint64(word))
+	}
+	return x
 }
 
 func (g *guest) infer(inputs []*ir.Tensor, outputs []*ir.Value) []*ir.Tensor {
 	g.t.Helper()
 	for i, x := range inputs {
-		g.write(g.address("input_"+string(rune('0'+i))), x.F)
+		g.write(g.address(abi.InputGlobal(i)), x)
 	}
 	if err := g.run.CallWithStack(context.Background(), nil); err != nil {
 		g.t.Fatal(err)
 	}
 	var out []*ir.Tensor
 	for i, v := range outputs {
-		out = append(out, ir.Floats(g.read(g.address("output_"+string(rune('0'+i))), v.Type.Shape.Elems()), v.Type.Shape...))
+		out = append(out, g.read(g.address(abi.OutputGlobal(i)), v.Type))
 	}
 	return out
+}
+
+// same fails unless got is of want's type, floats are within tol·max(1, |want|) and integers are equal.
+func same(t testing.TB, what string, got, want *ir.Tensor, tol float64) {
+	t.Helper()
+	if !got.Type.Equal(want.Type) {
+		t.Fatalf("%s: %v, want %v", what, got.Type, want.Type)
+	}
+	for i, w := range want.I {
+		if got.I[i] != w {
+			t.Fatalf("%s: value %d of %d is %d, want %d", what, i, len(want.I), got.I[i], w)
+		}
+	}
+	agree(t, what, got.F, want.F, tol)
 }
 
 // agree fails unless got is want within tol·max(1, |want|).
@@ -134,7 +160,7 @@ func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
 	for range 2 { // a second run finds what the first one left in the arena
 		got := g.infer(in, ref.Out)
 		for i := range want {
-			agree(t, ref.Out[i].Name, got[i].F, want[i].F, tol)
+			same(t, ref.Out[i].Name, got[i], want[i], tol)
 		}
 	}
 }

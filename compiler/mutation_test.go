@@ -115,7 +115,7 @@ func TestMutatedNets(t *testing.T) {
 			ref, in, want := reference(t, m, Options{})
 			got := instantiate(t, mod.Bytes).infer(in, ref.Out)
 			for i := range want {
-				agree(t, ref.Out[i].Name, got[i].F, want[i].F, 1e-3)
+				same(t, ref.Out[i].Name, got[i], want[i], 1e-3)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
 	"github.com/isomer-iot/isomer/compiler/internal/pass"
 	"github.com/isomer-iot/isomer/wasm"
 )
@@ -162,7 +163,7 @@ func TestDigitsMatchONNXRuntime(t *testing.T) {
 				}
 				g.classify(c.Width, c.Height, c.RGB)
 				// Logits span about ±15.
-				agree(t, "version "+version+" "+stop+" "+c.Name, g.read(g.address("output_0"), 10), c.Logits["v"+version], 1e-4)
+				agree(t, "version "+version+" "+stop+" "+c.Name, g.read(g.address("output_0"), ir.Of(ir.F32, 10)).F, c.Logits["v"+version], 1e-4)
 			}
 		}
 	}

@@ -138,10 +138,10 @@ func TestMobileNetOnPhotos(t *testing.T) {
 		}
 		got := g.classify(224, 224, rgb)
 		logits := map[int]float64{}
-		for i, v := range g.read(g.address("output_0"), 1000) {
+		for i, v := range g.read(g.address("output_0"), ir.Of(ir.F32, 1000)).F {
 			logits[i] = float64(v)
 		}
-		checkReference(t, name, ref.Graph, rgb, g.read(g.address("output_0"), 1000))
+		checkReference(t, name, ref.Graph, rgb, g.read(g.address("output_0"), ir.Of(ir.F32, 1000)).F)
 		for i, w := range want.Top5 {
 			if math.Abs(logits[w.Index]-w.Logit) > 1e-2 {
 				t.Errorf("%s.rgb: logit of class %d is %v, want %v", name, w.Index, logits[w.Index], w.Logit)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler/internal/ir"
 )
 
 // prepared is what the module makes of a picture, written plainly: for each output pixel the mean of the
@@ -94,7 +95,7 @@ func TestPicturesArePrepared(t *testing.T) {
 					if name == "grey" {
 						ch = 1
 					}
-					got := g.read(g.address("output_0"), ch*area)
+					got := g.read(g.address("output_0"), ir.Of(ir.F32, ch*area)).F
 					for i := range area {
 						for c := range ch {
 							have, exp := got[c*area+i], want[3*i+c]

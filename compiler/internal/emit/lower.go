@@ -260,6 +260,9 @@ func (l *lowerer) reshape(out, in plan.Layout) error {
 }
 
 func (l *lowerer) copy(out, in plan.Layout) error {
+	if out.Shape.Elems() == 0 {
+		return nil
+	}
 	dims, err := fit(out.Shape, [][]int{out.Strides, in.Strides})
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (c Cast) Eval(in []*Tensor) ([]*Tensor, error) {
 		case x.DType.Float() && c.To.Float():
 			y.F[i] = x.F[i]
 		case x.DType.Float():
-			y.I[i] = saturate(float64(x.F[i]), c.To)
+			y.I[i] = Saturate(float64(x.F[i]), c.To)
 		case c.To.Float():
 			y.F[i] = x.float(i)
 		default:
@@ -58,8 +58,8 @@ func (t DType) bounds() (lo, hi float64) {
 	return 0, math.Ldexp(1, bits)
 }
 
-// saturate converts x to t.
-func saturate(x float64, t DType) int64 {
+// Saturate converts x to the integer type t, by the rules of [Cast].
+func Saturate(x float64, t DType) int64 {
 	lo, hi := t.bounds()
 	switch {
 	case t == Bool:

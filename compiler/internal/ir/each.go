@@ -40,9 +40,14 @@ var eachFns = map[string]eachFn{
 		}
 		return ^a[0]
 	}},
-	// BitShift (version 11): what is shifted by all bits and more is 0.
+	// BitShift (versions 11 and 28): what is shifted by all bits and more is 0, or the sign going right.
 	"shl": {operands: 2, i: func(a []int64, t DType) int64 { return shift(a, t, func(v, n uint64) uint64 { return v << n }) }},
-	"shr": {operands: 2, i: func(a []int64, t DType) int64 { return shift(a, t, func(v, n uint64) uint64 { return v >> n }) }},
+	"shr": {operands: 2, i: func(a []int64, t DType) int64 {
+		if t.Signed() {
+			return a[0] >> min(uint64(a[1]), uint64(8*t.Size()-1))
+		}
+		return shift(a, t, func(v, n uint64) uint64 { return v >> n })
+	}},
 	// Mod (version 13): mod takes the divisor's sign, fmod the dividend's.
 	"mod": {operands: 2, i: func(a []int64, t DType) int64 {
 		r := remainder(a[0], a[1], t)

@@ -18,7 +18,7 @@ const everyIndexOp = `graph indices
 %s = scatterelements(%e, %i, %w) Axis=1 Fn=add : f32[2,3]
 %d = scatternd(%s, %a, %s) Fn=mul : f32[2,3]
 %k, %p = topk(%d) Axis=1 K=2 Smallest=true : f32[2,2], i64[2,2]
-%c = cumulate(%p) Fn=add Axis=0 Exclusive=true Reverse=true : i64[2,2]
+%c = cumulate(%p) Fn=add Exclusive=true Reverse=true : i64[2,2]
 %o = pad(%c) Pads=[0,0,1,0] Int=-7 : i64[3,2]
 return %n, %k, %o
 `

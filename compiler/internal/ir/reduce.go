@@ -78,10 +78,10 @@ func lowest(t DType) int64 {
 	if t == Bool {
 		return 0
 	}
-	return saturate(math.Inf(-1), t)
+	return Saturate(math.Inf(-1), t)
 }
 
-func highest(t DType) int64 { return saturate(math.Inf(1), t) }
+func highest(t DType) int64 { return Saturate(math.Inf(1), t) }
 
 // Eval implements [Op]. Sums are kept in float64, so that the oracle is closer to the truth than
 // any order of float32 additions. NaN wins over all else (math.Max prefers +Inf, max does not).

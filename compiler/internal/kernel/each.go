@@ -50,7 +50,7 @@ var eachFns = map[string]eachFn{
 		e.c.Op(e.T.op(0, wasm.I32Xor, wasm.I32Xor, wasm.I64Xor, wasm.I64Xor))
 	}},
 	"shl":   {2, func(e *eacher, x []wasm.Local) { e.shift(x, wasm.I32Shl, wasm.I64Shl) }},
-	"shr":   {2, func(e *eacher, x []wasm.Local) { e.shift(x, wasm.I32ShrU, wasm.I64ShrU) }},
+	"shr":   {2, func(e *eacher, x []wasm.Local) { e.shiftRight(x) }},
 	"mod":   {2, func(e *eacher, x []wasm.Local) { e.modulo(x) }},
 	"fmod":  {2, func(e *eacher, x []wasm.Local) { e.fmod(x) }},
 	"pow":   {2, func(e *eacher, x []wasm.Local) { e.pow(x) }},
@@ -260,15 +260,30 @@ func (e *eacher) modulo(x []wasm.Local) {
 // shift pushes x shifted by y bits, 0 if y is no less than there are.
 func (e *eacher) shift(x []wasm.Local, narrow, wide wasm.Op) {
 	c, t := e.c, e.T
-	c.Get(x[0])
-	if t == I8 || t == I16 { // the bits that the sign filled do not come in from above
-		c.I32(1<<(8*t.Size()) - 1).Op(wasm.I32And)
-	}
-	c.Get(x[1]).Op(t.op(0, narrow, narrow, wide, wide))
+	c.Get(x...).Op(t.op(0, narrow, narrow, wide, wide))
 	t.number(c, 0)
-	c.Get(x[1])
-	t.number(c, int64(8*t.Size()))
-	c.Op(t.op(0, wasm.I32LtU, wasm.I32LtU, wasm.I64LtU, wasm.I64LtU)).Select()
+	e.within(x[1])
+	c.Select()
+}
+
+// within pushes whether y is a number of bits that t has.
+func (e *eacher) within(y wasm.Local) {
+	e.c.Get(y)
+	e.T.number(e.c, int64(8*e.T.Size()))
+	e.c.Op(e.T.op(0, wasm.I32LtU, wasm.I32LtU, wasm.I64LtU, wasm.I64LtU))
+}
+
+// shiftRight brings the sign of x in, to the last bit.
+func (e *eacher) shiftRight(x []wasm.Local) {
+	c, t := e.c, e.T
+	if !t.signed() {
+		e.shift(x, wasm.I32ShrU, wasm.I64ShrU)
+		return
+	}
+	c.Get(x[0], x[1])
+	t.number(c, int64(8*t.Size()-1))
+	e.within(x[1])
+	c.Select().Op(t.op(0, wasm.I32ShrS, 0, wasm.I64ShrS, 0))
 }
 
 // fmod pushes the remainder with the sign of the dividend. That of floats is exact: the divisor is doubled

@@ -13,6 +13,8 @@ import (
 func (c *context) unary(fn string, x *ir.Value) *ir.Value     { return c.add(ir.Unary{Fn: fn}, x) }
 func (c *context) binary(fn string, a, b *ir.Value) *ir.Value { return c.add(ir.Binary{Fn: fn}, a, b) }
 
+var inf = float32(math.Inf(1))
+
 func (c *context) positive(x *ir.Value) *ir.Value { return c.add(ir.Relu(), x) }
 
 func (c *context) negative(x *ir.Value) *ir.Value {
@@ -76,23 +78,33 @@ func gelu(c *context) []*ir.Value {
 	return []*ir.Value{c.binary("mul", c.binary("mul", x, half), c.binary("add", phi, c.number(1)))}
 }
 
-// pow converts Pow (version 15) with a constant exponent: whole numbers up to 16 by multiplication,
-// others by exp(y·log x), which like IEEE's pow gives NaN for negative x.
+// pow converts Pow (version 15). A whole constant exponent up to 16 is a chain of products, other
+// exponents and those of each element are IEEE's pow. The result is of x's type.
 func pow(c *context) []*ir.Value {
-	x, y := c.input(0), c.constant(1)
-	if c.err != nil || y == nil {
+	x, y := c.input(0), c.input(1)
+	if c.err != nil {
 		return nil
 	}
-	if y.Shape.Elems() != 1 {
-		c.unsupported("an exponent for each element")
-		return nil
+	y = c.legacy(x, y)
+	if t := y.Const; t != nil && t.Shape.Elems() == 1 && x.Type.DType == ir.F32 {
+		e := c.scalar(1, "", 0)
+		if short := e == 0.5 || e == float32(math.Trunc(float64(e))) && e >= -16 && e <= 16; short {
+			z := c.power(x, e)
+			if to, err := ir.Broadcast(x.Type.Shape, t.Shape); err == nil && len(to) > len(x.Type.Shape) {
+				z = c.reshape(z, to...)
+			}
+			return []*ir.Value{z}
+		}
 	}
-	e := c.scalar(1, "", 0)
-	if x.Type.DType != ir.F32 {
-		c.unsupported("a power of %v", x.Type)
-		return nil
+	to := x.Type.DType
+	if to != y.Type.DType { // of an integer and a float, the floats' power
+		if to.Float() || y.Type.DType.Float() {
+			x, y = c.cast(x, ir.F32), c.cast(y, ir.F32)
+		} else {
+			y = c.cast(y, to)
+		}
 	}
-	return []*ir.Value{c.power(x, e)}
+	return []*ir.Value{c.cast(c.each("pow", x, y), to)}
 }
 
 // power is x^e: whole exponents by squaring, exact for every sign of x, others through the logarithm.

@@ -17,6 +17,8 @@ type context struct {
 	name     string
 	in       []*ir.Value // nil: left out
 	poisoned bool
+	fix      string // the model's input that must be known now
+	inner    bool   // a node of its body is unsupported
 	err      error
 }
 
@@ -55,9 +57,44 @@ func (c *context) constant(i int) *ir.Tensor {
 		return nil
 	}
 	if v.Const == nil {
+		if c.err == nil {
+			c.fix = c.source(v)
+		}
 		c.unsupported("input %d (%s) is computed while the model runs; it must be a constant", i, v.Name)
 	}
 	return v.Const
+}
+
+// source is the input of the model that v is computed from: the first one of integers, as shapes are, or else
+// the first.
+func (c *context) source(v *ir.Value) string {
+	made := map[*ir.Value]*ir.Node{}
+	for _, n := range c.graph.Nodes {
+		for _, o := range n.Out {
+			made[o] = n
+		}
+	}
+	seen := map[*ir.Value]bool{v: true}
+	first := ""
+	for list := []*ir.Value{v}; len(list) > 0; list = list[1:] {
+		if slices.Contains(c.graph.In, list[0]) {
+			if !list[0].Type.DType.Float() {
+				return list[0].Name
+			}
+			if first == "" {
+				first = list[0].Name
+			}
+		}
+		if n := made[list[0]]; n != nil {
+			for _, in := range n.In {
+				if !seen[in] && in.Const == nil {
+					seen[in] = true
+					list = append(list, in)
+				}
+			}
+		}
+	}
+	return first
 }
 
 // ints returns the integers of constant input i, or those of attribute attr as older versions of
@@ -173,29 +210,34 @@ func (c *context) axes(as []int, rank int) []int {
 }
 
 // add appends a node for op and returns its output; one whose inputs are all known is folded.
-func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value {
+func (c *context) add(op ir.Op, in ...*ir.Value) *ir.Value { return c.addAll(op, in...)[0] }
+
+// addAll is add for an operator with several outputs.
+func (c *context) addAll(op ir.Op, in ...*ir.Value) []*ir.Value {
+	failed := []*ir.Value{{Type: ir.Of(ir.F32)}, {Type: ir.Of(ir.F32)}, {Type: ir.Of(ir.F32)}}
 	if c.err != nil {
-		return &ir.Value{Type: ir.Of(ir.F32)}
+		return failed
 	}
 	n, err := ir.NewNode(c.name, op, in...)
 	if err != nil {
 		if c.err = err; errors.Is(err, ir.ErrDType) {
 			c.err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
-		return &ir.Value{Type: ir.Of(ir.F32)}
+		return failed
 	}
-	v := n.Out[0]
-	if c.err = v.Type.Shape.Check(); c.err != nil {
-		return v
+	for _, v := range n.Out {
+		if c.err = v.Type.Shape.Check(); c.err != nil {
+			return n.Out
+		}
 	}
 	if c.fold(n) || c.err != nil {
-		return v
+		return n.Out
 	}
-	if v.Type.Shape.Elems() == 0 {
-		c.unsupported("it computes %v, which has no elements", v.Type)
+	if v := n.Out[0]; v.Type.Shape.Elems() == 0 {
+		return []*ir.Value{c.constantOf(ir.NewTensor(v.Type))}
 	}
 	c.graph.Nodes = append(c.graph.Nodes, n)
-	return v
+	return n.Out
 }
 
 func (c *context) fold(n *ir.Node) bool {
@@ -252,6 +294,28 @@ func (c *context) floats(data []float32, dims ...int) *ir.Value {
 	return ir.ConstValue(c.name+".const", ir.Floats(data, dims...))
 }
 
+func (c *context) constantOf(t *ir.Tensor) *ir.Value { return ir.ConstValue(c.name+".const", t) }
+
+// like is the number n as a scalar of the element type of x.
+func (c *context) like(x *ir.Value, n float64) *ir.Value {
+	t := ir.NewTensor(ir.Of(x.Type.DType))
+	if x.Type.DType.Float() {
+		t.F[0] = float32(n)
+	} else {
+		t.I[0] = ir.Saturate(n, x.Type.DType)
+	}
+	return c.constantOf(t)
+}
+
+func (c *context) each(fn string, in ...*ir.Value) *ir.Value { return c.add(ir.Each{Fn: fn}, in...) }
+
+func (c *context) cast(x *ir.Value, to ir.DType) *ir.Value {
+	if c.err != nil || x.Type.DType == to {
+		return x
+	}
+	return c.add(ir.Cast{To: to}, x)
+}
+
 func (c *context) number(x float32) *ir.Value { return c.floats([]float32{x}) }
 
 // zeros is the bias of an operator that has none.
@@ -270,7 +334,11 @@ func (c *context) reshape(v *ir.Value, shape ...int) *ir.Value {
 }
 
 func (c *context) transpose(v *ir.Value, perm ...int) *ir.Value {
-	return c.add(ir.Transpose{Perm: perm}, v)
+	y := c.add(ir.Transpose{Perm: perm}, v)
+	if c.err == nil {
+		keepSteps(v, y, perm)
+	}
+	return y
 }
 
 // channelsLast and channelsFirst turn [N, C, spatial…] into [N, spatial…, C] and back.

@@ -31,7 +31,7 @@ func init() {
 		"Add": binary("add"), "Sub": binary("sub"), "Mul": binary("mul"), "Div": binary("div"),
 		"Sum": binary("add"), "Min": binary("min"), "Max": binary("max"),
 
-		"ReduceMean": reduce("mean"), "ReduceSum": reduce("sum"), "ReduceMax": reduce("max"), "ReduceMin": reduce("min"),
+		"ReduceMean": reduce("mean"), "ReduceSum": reduce("sum"), "ReduceMax": reduce("max"), "ReduceMin": reduce("min"), "ReduceProd": reduce("prod"),
 		"ReduceL1": reduceOf(apply("abs"), "sum", nil), "ReduceL2": reduceOf(square, "sum", apply("sqrt")),
 		"ReduceSumSquare": reduceOf(square, "sum", nil), "ReduceLogSum": reduceOf(nil, "sum", apply("log")),
 		"Softmax": softmax, "LogSoftmax": logSoftmax,
@@ -50,6 +50,11 @@ func init() {
 		"Identity": identity, "Dropout": dropout,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
 	}
+	for _, more := range []map[string]converter{typedConverters, formulaConverters, windowConverters, controlConverters} {
+		for name, convert := range more {
+			converters[name] = convert
+		}
+	}
 	for name, convert := range mlConverters {
 		converters["ai.onnx.ml."+name] = convert
 	}
@@ -66,14 +71,32 @@ func unary(fn string, params ...param) converter {
 		for i, p := range params {
 			u.P[i] = c.attrFloat(p.attr, p.absent)
 		}
-		return []*ir.Value{c.add(u, c.input(0))}
+		x := c.input(0)
+		if _, ok := intUnary[fn]; ok && !x.Type.DType.Float() {
+			return []*ir.Value{c.each(fn, x)}
+		}
+		if fn == "clip" && !x.Type.DType.Float() { // Relu (version 14)
+			return []*ir.Value{c.binary("max", x, c.like(x, 0))}
+		}
+		return []*ir.Value{c.add(u, x)}
 	}
 }
+
+var intUnary = map[string]bool{"abs": true, "neg": true, "sign": true}
 
 // clip converts Clip (versions 1 to 13): bounds as attributes, then as inputs.
 func clip(c *context) []*ir.Value {
 	x := c.input(0)
 	lo, hi := c.optional(1), c.optional(2)
+	if !x.Type.DType.Float() {
+		if lo != nil {
+			x = c.binary("max", x, c.reshape(lo))
+		}
+		if hi != nil {
+			x = c.binary("min", x, c.reshape(hi))
+		}
+		return []*ir.Value{x}
+	}
 	if lo == nil || lo.Const != nil {
 		if hi == nil || hi.Const != nil {
 			inf := float32(math.Inf(1))
@@ -189,27 +212,53 @@ func matmul(c *context) []*ir.Value {
 	return []*ir.Value{c.reshape(y, without(ys, drop)...)}
 }
 
-// reduce converts ReduceMean, -Sum, -Max and -Min (versions 1 to 18): axes as an attribute, then
-// as an input.
+// reduce converts ReduceMean, -Sum, -Prod, -Max and -Min (versions 1 to 20).
 func reduce(fn string) converter {
 	return func(c *context) []*ir.Value {
 		x := c.input(0)
-		rank := len(x.Type.Shape)
-		axes := c.axes(c.ints(1, "axes", nil), rank)
-		if len(axes) == 0 {
-			if c.attrInt("noop_with_empty_axes", 0) != 0 {
-				return []*ir.Value{x}
-			}
-			for i := range rank {
+		axes, keep := c.reductionAxes(x)
+		if axes == nil {
+			return []*ir.Value{x}
+		}
+		return []*ir.Value{c.squeezed(c.add(ir.Reduce{Fn: fn, Axes: axes}, x), axes, keep)}
+	}
+}
+
+// reductionAxes are the axes to reduce x over, as an attribute, then as an input, and whether they stay
+// with extent 1; nil for no reduction at all. Axes that are computed while the model runs follow from the
+// output's declared shape where they stay: one of extent 1 in both makes no difference.
+func (c *context) reductionAxes(x *ir.Value) (axes []int, keep bool) {
+	rank := len(x.Type.Shape)
+	keep = c.attrInt("keepdims", 1) != 0
+	said := c.declared(0)
+	if v := c.optional(1); v != nil && v.Const == nil && keep && len(said) == rank {
+		axes = []int{}
+		for i, d := range said {
+			if d != x.Type.Shape[i] {
 				axes = append(axes, i)
 			}
 		}
-		y := c.add(ir.Reduce{Fn: fn, Axes: axes}, x)
-		if c.attrInt("keepdims", 1) != 0 {
-			return []*ir.Value{y}
-		}
-		return []*ir.Value{c.reshape(y, without(x.Type.Shape, axes)...)}
+		return axes, keep
 	}
+	axes = c.axes(c.ints(1, "axes", nil), rank)
+	if len(axes) > 0 {
+		return axes, keep
+	}
+	if c.attrInt("noop_with_empty_axes", 0) != 0 {
+		return nil, keep
+	}
+	for i := range rank {
+		axes = append(axes, i)
+	}
+	return append([]int{}, axes...), keep
+}
+
+// squeezed drops the reduced axes of y unless they are to stay.
+func (c *context) squeezed(y *ir.Value, axes []int, keep bool) *ir.Value {
+	if keep || c.err != nil {
+		return y
+	}
+	return c.reshape(y, without(y.Type.Shape, axes)...)
 }
 
 func without(s ir.Shape, axes []int) []int {

@@ -20,6 +20,9 @@ type Options struct {
 	// Dims gives symbolic dimensions their extent, by name. An unnamed one is called
 	// "<input>.<axis>". A leading batch dimension that is not named here is 1.
 	Dims map[string]int
+	// Fixed gives inputs their values now, element by element in order; they are inputs no more. One
+	// value fills the whole input, and a list of open length gets that of the values.
+	Fixed map[string][]float64
 }
 
 // maxList bounds the lists of axes, pads, shapes and parts; no tensor has more axes.
@@ -33,11 +36,14 @@ const maxInt = 1 << 31
 // gained element types; before 6 their attributes were others.
 const (
 	minOpset = 6
-	maxOpset = 25
+	maxOpset = 28
 )
 
 // ErrUnsupported marks what the compiler does not know how to compile.
 var ErrUnsupported = errors.New("unsupported")
+
+// ErrFixed marks values for an input that do not fit it, or for one that the model does not have.
+var ErrFixed = errors.New("fixed input")
 
 // ErrUnbound marks a symbolic dimension without an extent.
 var ErrUnbound = errors.New("dimension not bound")
@@ -50,6 +56,8 @@ type Unsupported struct {
 	Node   string // the model's name for it, or its place among the nodes
 	Op     string // with its domain, if it is not ai.onnx
 	Reason string
+	// Fix names the input of the model that must be known at compile time, if that is the reason.
+	Fix string
 }
 
 // UnsupportedError lists every node that cannot be compiled. It matches ErrUnsupported.
@@ -97,7 +105,10 @@ type loader struct {
 	// budget is the work that is left for what is computed now: constants folded, made up or
 	// rearranged, in elements written and, for sums, an eighth of those read.
 	budget float64
-	labels []string // of classes
+	labels []string            // of classes
+	used   []string            // inputs that were fixed
+	depth  int                 // of bodies around the node
+	said   map[string]ir.Shape // the shapes that the model states in full
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -117,16 +128,23 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		opt:      opt,
 		bound:    map[string]int{},
 		unfilled: map[string]Unsupported{},
+		said:     map[string]ir.Shape{},
 		budget:   freeWork,
 	}
 	if l.opset < minOpset || l.opset > maxOpset {
 		return nil, fmt.Errorf("%w: operator set version %d; %d to %d are compiled", ErrUnsupported, l.opset, minOpset, maxOpset)
 	}
+	l.statements(m.Graph)
 	if err := l.initializers(m.Graph); err != nil {
 		return nil, blame(err)
 	}
 	if err := l.inputs(m.Graph); err != nil {
 		return nil, blame(err)
+	}
+	for name := range opt.Fixed {
+		if !slices.Contains(l.used, name) {
+			return nil, fmt.Errorf("%w: the model has no input %q", ErrFixed, name)
+		}
 	}
 	for i, n := range m.Graph.Nodes {
 		if err := l.node(n, i); err != nil {
@@ -147,7 +165,7 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 
 // blame says that the model is wrong, unless err says that the compiler or the options are.
 func blame(err error) error {
-	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnbound) {
+	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnbound) || errors.Is(err, ErrFixed) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrModel, err)
@@ -163,7 +181,7 @@ func (l *loader) initializers(g *onnx.Graph) error {
 		l.budget += weightWork * float64(c.Shape.Elems())
 	}
 	if len(g.SparseInitializers) > 0 {
-		l.missing = append(l.missing, Unsupported{"graph", "initializers", "sparse tensors"})
+		l.missing = append(l.missing, Unsupported{Node: "graph", Op: "initializers", Reason: "sparse tensors"})
 	}
 	return nil
 }
@@ -193,16 +211,23 @@ func Tensor(t *onnx.Tensor) (*ir.Tensor, error) {
 	return x, err
 }
 
-// typeOf maps element types; floats of any width compute as f32, integers keep the widths that
-// kernels know.
+// typeOf maps element types; floats of any width compute as f32.
 func typeOf(t onnx.DType) (ir.DType, error) {
 	switch t {
 	case onnx.F32, onnx.F16, onnx.BF16, onnx.F64:
 		return ir.F32, nil
-	case onnx.I64, onnx.U64, onnx.U32:
+	case onnx.I64:
 		return ir.I64, nil
-	case onnx.I32, onnx.I16, onnx.U16:
+	case onnx.I32:
 		return ir.I32, nil
+	case onnx.I16:
+		return ir.I16, nil
+	case onnx.U16:
+		return ir.U16, nil
+	case onnx.U32:
+		return ir.U32, nil
+	case onnx.U64:
+		return ir.U64, nil
 	case onnx.I8:
 		return ir.I8, nil
 	case onnx.U8:
@@ -233,19 +258,29 @@ func (l *loader) inputs(g *onnx.Graph) error {
 			return fmt.Errorf("input %q: %w", in.Name, err)
 		}
 		t := ir.Type{DType: typ, Shape: ir.Shape{}}
+		if values, ok := l.opt.Fixed[in.Name]; ok {
+			if err := l.fixed(in, typ, values); err != nil {
+				return err
+			}
+			continue
+		}
 		for axis, d := range in.Shape {
 			n, name := l.extent(in, axis, d)
 			if name != "" {
 				unbound = append(unbound, name)
 				continue
 			}
-			if n < 1 {
+			if n < 0 || n == 0 && !d.Known {
 				return fmt.Errorf("input %q: axis %d has extent %d", in.Name, axis, n)
 			}
 			t.Shape = append(t.Shape, n)
 		}
 		if err := t.Shape.Check(); err != nil {
 			return fmt.Errorf("input %q: %w", in.Name, err)
+		}
+		if t.Shape.Elems() == 0 { // it is known, and none of the module's
+			l.vals[in.Name] = ir.ConstValue(in.Name, ir.NewTensor(t))
+			continue
 		}
 		v := &ir.Value{Name: in.Name, Type: t}
 		l.vals[in.Name] = v
@@ -254,6 +289,34 @@ func (l *loader) inputs(g *onnx.Graph) error {
 	if len(unbound) > 0 {
 		return &UnboundError{unbound}
 	}
+	return nil
+}
+
+// fixed makes an input a constant.
+func (l *loader) fixed(in *onnx.ValueInfo, typ ir.DType, values []float64) error {
+	t := ir.Type{DType: typ, Shape: ir.Shape{}}
+	for axis, d := range in.Shape {
+		n, name := l.extent(in, axis, d)
+		if name != "" {
+			n = len(values)
+		}
+		t.Shape = append(t.Shape, n)
+	}
+	if err := t.Shape.Check(); err != nil {
+		return fmt.Errorf("input %q: %w", in.Name, err)
+	}
+	if n := t.Shape.Elems(); len(values) != n && len(values) != 1 {
+		return fmt.Errorf("input %q is %v: %w: it is fixed to %d values", in.Name, t, ErrFixed, len(values))
+	}
+	x := ir.NewTensor(t)
+	for i := range x.F {
+		x.F[i] = float32(values[i%len(values)])
+	}
+	for i := range x.I {
+		x.I[i] = ir.Saturate(values[i%len(values)], typ)
+	}
+	l.vals[in.Name] = ir.ConstValue(in.Name, x)
+	l.used = append(l.used, in.Name)
 	return nil
 }
 
@@ -295,9 +358,10 @@ func (l *loader) node(n *onnx.Node, index int) error {
 	if n.Domain != "" && n.Domain != "ai.onnx" {
 		op = n.Domain + "." + op
 	}
+	c := &context{loader: l, Node: n, name: name}
 	poison := func(reason string) {
 		if reason != "" {
-			l.missing = append(l.missing, Unsupported{name, op, reason})
+			l.missing = append(l.missing, Unsupported{Node: name, Op: op, Reason: reason, Fix: c.fix})
 		}
 		for _, o := range n.Outputs {
 			l.vals[o] = nil
@@ -308,7 +372,6 @@ func (l *loader) node(n *onnx.Node, index int) error {
 			return fmt.Errorf("%s (%s): output %q is already the name of another value", name, op, o)
 		}
 	}
-	c := &context{loader: l, Node: n, name: name}
 	for _, in := range n.Inputs {
 		v, ok := l.vals[in]
 		if in != "" && !ok {
@@ -333,6 +396,10 @@ func (l *loader) node(n *onnx.Node, index int) error {
 		return nil
 	}
 	out := convert(c)
+	if c.inner { // the nodes inside are in the list
+		poison("")
+		return nil
+	}
 	if errors.Is(c.err, ErrUnsupported) {
 		poison(strings.TrimPrefix(c.err.Error(), ErrUnsupported.Error()+": "))
 		return nil
@@ -345,7 +412,7 @@ func (l *loader) node(n *onnx.Node, index int) error {
 		case o == "":
 		case i >= len(out): // one that only training fills: an error if anything reads it
 			l.vals[o] = nil
-			l.unfilled[o] = Unsupported{name, op, fmt.Sprintf("output %d (%s)", i, o)}
+			l.unfilled[o] = Unsupported{Node: name, Op: op, Reason: fmt.Sprintf("output %d (%s)", i, o)}
 		default:
 			l.vals[o] = out[i]
 		}
@@ -373,6 +440,9 @@ func (l *loader) outputs(g *onnx.Graph) error {
 			}
 			l.graph.Nodes = append(l.graph.Nodes, n)
 			v = n.Out[0]
+		}
+		if v.Type.Shape.Elems() == 0 {
+			return fmt.Errorf("%w: output %q is %v, which has no elements", ErrUnsupported, o.Name, v.Type)
 		}
 		if err := declared(o, v.Type.Shape); err != nil {
 			return err

@@ -31,18 +31,25 @@ func instanceNorm(c *context) []*ir.Value {
 	return []*ir.Value{c.binary("add", c.binary("mul", y, scale), bias)}
 }
 
-// layerNorm converts LayerNormalization (version 17), first output.
+// layerNorm converts LayerNormalization (version 17), with the mean and the reciprocal of the deviation.
 func layerNorm(c *context) []*ir.Value {
 	x := c.input(0)
 	var axes []int
 	for a := c.axis(c.attrInt("axis", -1), len(x.Type.Shape)); a < len(x.Type.Shape); a++ {
 		axes = append(axes, a)
 	}
-	y := c.binary("mul", c.standardize(x, axes, c.attrFloat("epsilon", 1e-5)), c.input(1))
+	mean := c.add(ir.Reduce{Fn: "mean", Axes: axes}, x)
+	d := c.binary("sub", x, mean)
+	variance := c.add(ir.Reduce{Fn: "mean", Axes: axes}, c.binary("mul", d, d))
+	dev := c.unary("sqrt", c.binary("add", variance, c.number(c.attrFloat("epsilon", 1e-5))))
+	y := c.binary("mul", c.binary("div", d, dev), c.input(1))
 	if bias := c.optional(2); bias != nil {
 		y = c.binary("add", y, bias)
 	}
-	return []*ir.Value{y}
+	if len(c.Outputs) < 2 {
+		return []*ir.Value{y}
+	}
+	return []*ir.Value{y, mean, c.binary("div", c.number(1), dev)}
 }
 
 // lrn converts LRN (version 13): x / (bias + α/size·Σ x²)^β over size channels around each.

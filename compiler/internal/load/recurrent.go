@@ -221,13 +221,3 @@ func (c *context) cut(v *ir.Value, axis, at, n int) *ir.Value {
 	op.Start[axis], op.Count[axis] = at, n
 	return c.add(op, v)
 }
-
-// addAll is add for an operator with several outputs. It folds nothing.
-func (c *context) addAll(op ir.Op, in ...*ir.Value) []*ir.Value {
-	first := c.add(op, in...)
-	if n := len(c.graph.Nodes); c.err == nil && n > 0 && len(c.graph.Nodes[n-1].Out) > 0 && c.graph.Nodes[n-1].Out[0] == first {
-		return c.graph.Nodes[n-1].Out
-	}
-	c.unsupported("its input is constant")
-	return nil
-}

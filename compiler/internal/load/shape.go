@@ -38,6 +38,9 @@ func flatten(c *context) []*ir.Value {
 // reshape converts Reshape (versions 5 to 14): 0 keeps an extent unless allowzero, -1 takes the rest.
 func reshape(c *context) []*ir.Value {
 	x := c.input(0)
+	if v := c.optional(1); v != nil && v.Const == nil && c.declared(0) != nil {
+		return []*ir.Value{c.reshape(x, c.declared(0)...)}
+	}
 	to := slices.Clone(c.ints(1, "shape", nil))
 	if c.err == nil && c.optional(1) == nil && c.Attr("shape") == nil {
 		c.fail("input 1, the shape, is missing")
@@ -78,6 +81,9 @@ func reshape(c *context) []*ir.Value {
 // squeeze converts Squeeze (versions 1 to 13): axes as an attribute, then as an input.
 func squeeze(c *context) []*ir.Value {
 	s := c.shape(0)
+	if v := c.optional(1); v != nil && v.Const == nil && c.declared(0) != nil {
+		return []*ir.Value{c.reshape(c.input(0), c.declared(0)...)}
+	}
 	axes := c.axes(c.ints(1, "axes", nil), len(s))
 	if len(axes) == 0 {
 		for i, d := range s {
@@ -100,6 +106,9 @@ func squeeze(c *context) []*ir.Value {
 // unsqueeze converts Unsqueeze (versions 1 to 13): axes as an attribute, then as an input.
 func unsqueeze(c *context) []*ir.Value {
 	s := c.shape(0)
+	if v := c.optional(1); v != nil && v.Const == nil && c.declared(0) != nil {
+		return []*ir.Value{c.reshape(c.input(0), c.declared(0)...)}
+	}
 	given := c.ints(1, "axes", nil)
 	axes := c.axes(given, len(s)+len(given))
 	to := slices.Clone(s)
@@ -247,17 +256,38 @@ func pad(c *context) []*ir.Value {
 	if repeat := padModes[mode]; repeat != nil {
 		return []*ir.Value{c.padMode(x, pads, repeat)}
 	}
-	return []*ir.Value{c.add(ir.Pad{Pads: pads, Value: c.scalar(2, "value", 0)}, x)}
+	fill := c.optional(2)
+	if fill != nil && fill.Const == nil {
+		return []*ir.Value{c.padWith(x, pads, fill)}
+	}
+	pad := ir.Pad{Pads: pads, Value: c.scalar(2, "value", 0)}
+	if !x.Type.DType.Float() && fill != nil && len(fill.Const.I) == 1 {
+		pad.Int = fill.Const.I[0]
+	}
+	return []*ir.Value{c.add(pad, x)}
+}
+
+// padWith surrounds x with a value that is computed while the model runs: a mask chooses.
+func (c *context) padWith(x *ir.Value, pads []int, fill *ir.Value) *ir.Value {
+	if c.err != nil || !c.spend(float64(x.Type.Shape.Elems())) {
+		return x
+	}
+	mask := ir.NewTensor(ir.Type{DType: ir.Bool, Shape: x.Type.Shape})
+	for i := range mask.I {
+		mask.I[i] = 1
+	}
+	inside := c.add(ir.Pad{Pads: pads}, c.constantOf(mask))
+	return c.each("where", inside, c.add(ir.Pad{Pads: pads}, x), c.reshape(fill))
 }
 
 func gather(c *context) []*ir.Value {
 	x, idx := c.input(0), c.input(1)
 	axis := c.axis(c.attrInt("axis", 0), len(x.Type.Shape))
-	if c.err == nil && idx.Const == nil {
-		c.unsupported("indices (%s) are computed while the model runs", idx.Name)
-	}
 	if c.err != nil {
 		return nil
+	}
+	if idx.Const == nil {
+		return []*ir.Value{c.add(ir.Gather{Axis: axis}, x, idx)}
 	}
 	n := int64(x.Type.Shape[axis])
 	for _, k := range idx.Const.I {

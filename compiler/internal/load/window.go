@@ -17,12 +17,6 @@ func conv(c *context) []*ir.Value {
 	case n < 1 || len(ws) != n+2:
 		c.fail("input %v and weights %v: ranks must agree and be at least 3", x.Type.Shape, ws)
 		return nil
-	case n > 2:
-		c.unsupported("%d spatial axes", n)
-		return nil
-	case w.Const == nil:
-		c.unsupported("its weights (%s) are computed while the model runs", w.Name)
-		return nil
 	}
 	win := c.window(ws[2:], x.Type.Shape[2:])
 	op := ir.Conv{Strides: win.strides, Dilations: win.dilations, Pads: win.pads, Group: c.attrInt("group", 1)}
@@ -32,7 +26,7 @@ func conv(c *context) []*ir.Value {
 		perm = append(perm, i+2)
 	}
 	w = c.transpose(w, append(perm, 1, 0)...)
-	return []*ir.Value{c.channelsFirst(c.convolve(op, c.channelsLast(x), w, ws[0]))}
+	return []*ir.Value{c.channelsFirst(c.convolution(op, c.channelsLast(x), w, ws[0]))}
 }
 
 // convolve adds op with the bias of input 2. Kernels take a bias that is known now; one that is
@@ -114,16 +108,15 @@ func pool(fn string) converter {
 			c.fail("input %v has no spatial axis", x.Type.Shape)
 			return nil
 		}
-		if len(x.Type.Shape) > 4 {
-			c.unsupported("%d spatial axes", len(x.Type.Shape)-2)
-			return nil
-		}
 		w := c.window(nil, x.Type.Shape[2:])
 		op := ir.Pool{
 			Fn: fn, Kernel: w.kernel, Strides: w.strides, Dilations: w.dilations, Pads: w.pads,
 			Ceil: c.attrInt("ceil_mode", 0) != 0, CountPad: c.attrInt("count_include_pad", 0) != 0,
 		}
-		return []*ir.Value{c.channelsFirst(c.add(op, c.channelsLast(x)))}
+		if fn == "max" && (len(c.Outputs) > 1 && c.Outputs[1] != "" || !x.Type.DType.Float()) && c.err == nil {
+			return c.maxPoolPlaces(op, x)
+		}
+		return []*ir.Value{c.channelsFirst(c.pooled(op, c.channelsLast(x)))}
 	}
 }
 
@@ -174,18 +167,16 @@ func batchNorm(c *context) []*ir.Value {
 // convTranspose converts ConvTranspose (version 11) to the convolution that it is the transpose of:
 // zeros between the input's elements, as many as the stride leaves out, and the kernel turned round.
 func convTranspose(c *context) []*ir.Value {
-	x, w := c.input(0), c.constant(1)
+	x, wv := c.input(0), c.input(1)
 	if c.err != nil {
 		return nil
 	}
+	w := wv.Type
 	s, n := x.Type.Shape, len(x.Type.Shape)-2
 	group := c.attrInt("group", 1)
 	switch {
-	case w == nil || w.DType != ir.F32 || n < 1 || len(w.Shape) != n+2 || group < 1 || w.Shape[0] != s[1] || s[1]%group != 0:
+	case w.DType != ir.F32 || n < 1 || len(w.Shape) != n+2 || group < 1 || w.Shape[0] != s[1] || s[1]%group != 0:
 		c.fail("input %v, weights and group %d do not add up", s, group)
-		return nil
-	case n > 2:
-		c.unsupported("%d spatial axes", n)
 		return nil
 	}
 	win := c.window(w.Shape[2:], s[2:])
@@ -214,7 +205,7 @@ func convTranspose(c *context) []*ir.Value {
 	oc := w.Shape[1] * group
 	ones := slices.Repeat([]int{1}, n)
 	op := ir.Conv{Strides: ones, Dilations: win.dilations, Pads: make([]int, 2*n), Group: group}
-	return []*ir.Value{c.channelsFirst(c.convolve(op, y, ir.ConstValue(c.name+".weights", turned(w, group)), oc))}
+	return []*ir.Value{c.channelsFirst(c.convolution(op, y, c.turnedValue(wv, group), oc))}
 }
 
 // transposedPads are the zeros before and after each spatial axis of the spread input; negative ones
@@ -249,9 +240,10 @@ func (c *context) transposedPads(win window, spatial ir.Shape, extra []int) (bef
 			if len(shape) < n {
 				total = max(total, 0) // SAME never pads the output
 			}
-			lo = total - total/2
+			half := total >> 1 // of a negative total, where the output is larger, the most is after it
+			lo = total - half
 			if auto == "SAME_UPPER" {
-				lo = total / 2
+				lo = half
 			}
 			hi = total - lo
 		}

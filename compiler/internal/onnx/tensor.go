@@ -182,7 +182,7 @@ func halfToFloat(h uint16) float32 {
 	return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
 }
 
-// Int64s returns the elements of an integer or bool tensor.
+// Int64s returns the elements of an integer or bool tensor, those of u64 by their bits.
 func (t *Tensor) Int64s() ([]int64, error) {
 	typed, per := 0, 1
 	switch t.DType {
@@ -209,9 +209,6 @@ func (t *Tensor) Int64s() ([]int64, error) {
 	out := make([]int64, n)
 	for i := range out {
 		u := t.element(i, per)
-		if t.DType == U64 && u > math.MaxInt64 {
-			return nil, t.fail("element %d is %d, beyond int64", i, u)
-		}
 		out[i] = t.DType.signed(u)
 	}
 	return out, nil
