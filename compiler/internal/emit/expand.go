@@ -5,7 +5,7 @@ import (
 	"github.com/isomer-iot/isomer/wasm"
 )
 
-// expand writes the start function, which makes f32 of the weights that the module carries as int8. An
+// expand writes the start function, which makes f32 or i16 of the weights that the module carries as int8. An
 // instance then has what it would have without: the same kernels run at the same speed.
 func (w *writer) expand() {
 	blocks := w.plan.Consts.Expansions()
@@ -14,11 +14,15 @@ func (w *writer) expand() {
 	}
 	c := wasm.NewCode()
 	for _, e := range blocks {
-		f := w.kernel(kernel.Expand{Cols: e.Cols, Skew: e.Skew})
-		for _, a := range []int{e.Address, e.Address + e.Bytes/4*3, e.Scales, e.Panels, e.Rows} {
+		var k kernel.Kernel = kernel.Expand{Cols: e.Cols, Skew: e.Skew}
+		args := []int{e.Address, e.Source(), e.Scales, e.Panels, e.Rows}
+		if e.Whole {
+			k, args = kernel.Widen{}, []int{e.Address, e.Source(), e.Bytes / 16}
+		}
+		for _, a := range args {
 			c.I32(int32(a))
 		}
-		c.Call(f)
+		c.Call(w.kernel(k))
 	}
 	start := w.module.AddFunc("expand_weights", wasm.FuncType{}, c)
 	w.module.Start = &start

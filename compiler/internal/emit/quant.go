@@ -84,7 +84,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 				C: c, OH: oh, OW: ow, KH: kh, KW: kw, SH: sh, SW: sw, DH: dh, DW: dw,
 				AY: row, AX: c, CY: ow * oc, CX: oc, Signed: signed, Requant: q, Tile: depthTile,
 			}
-			l.call(k, from, l.int16s(k.Pack(w.I)), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
+			l.call(k, from, l.plan.Consts.Int16s(k.Pack(w.I)), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
 			continue
 		}
 		k := kernel.IntGemm{
@@ -102,7 +102,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 			k.Inner, k.Outer, k.AOuter, k.COuter = k.Inner*k.Outer, 1, 0, 0
 		}
 		for g := range op.Group {
-			b := l.int16s(k.Pack(w.I[g*ocg:], oc))
+			b := l.plan.Consts.Int16s(k.Pack(w.I[g*ocg:], oc))
 			l.call(k, from+g*icg, b, to+g*ocg*width,
 				l.int32s(bias[g*ocg:][:ocg], 4), l.plan.Consts.Padded(scales[g*ocg:][:ocg], 4))
 		}
@@ -119,14 +119,6 @@ func (l *lowerer) intEpilogue(op ir.IntConv, n *ir.Node) (bias []int64, scales [
 		bias[i%oc] -= int64(op.Zero) * v
 	}
 	return bias, n.In[3].Const.F
-}
-
-func (l *lowerer) int16s(v []int16) int {
-	b := make([]byte, 0, 2*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint16(b, uint16(x))
-	}
-	return l.plan.Consts.Bytes(b)
 }
 
 // int32s adds v and zeros up to a multiple of n.

@@ -63,3 +63,24 @@ func (e Expand) Emit(c *wasm.Code) {
 
 // turnedBack moves each lane one down, and the first to the end.
 var turnedBack = [16]byte{4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3}
+
+// Widen makes i16 of int8, which may overlap as with [Expand].
+//
+// Arguments: out, in, the number of times eight values.
+type Widen struct{}
+
+// Name implements [Kernel].
+func (Widen) Name() string { return "widen" }
+
+// Args implements [Kernel].
+func (Widen) Args() int { return 3 }
+
+// Emit implements [Kernel].
+func (Widen) Emit(c *wasm.Code) {
+	out, in, n := c.Param(0), c.Param(1), c.Param(2)
+	c.Loop(func(next wasm.Label) {
+		c.Get(out).Get(in).Load(wasm.V128Load8x8S, 0).Store(wasm.V128Store, 0)
+		c.Inc(out, vec).Inc(in, vec/2)
+		c.Get(n).I32(1).Op(wasm.I32Sub).Tee(n).BrIf(next)
+	})
+}

@@ -15,6 +15,38 @@ type Expansion struct {
 	Panels, Rows, Cols int
 	Scales             int
 	Skew               bool
+	// Whole marks integers that become i16: half of the block holds them, and nothing scales them.
+	Whole bool
+}
+
+// Source is the address of the int8 values.
+func (e Expansion) Source() int {
+	if e.Whole {
+		return e.Address + e.Bytes/2
+	}
+	return e.Address + e.Bytes/4*3
+}
+
+// Int16s adds integers for products of bytes, a multiple of 8 of them. Those of int8 models fit a byte,
+// and the module carries no more.
+func (c *Consts) Int16s(v []int16) int {
+	wide, small := make([]byte, 0, 2*len(v)), make([]byte, len(v))
+	fits := len(v) >= int8Least && len(v)%8 == 0
+	for i, x := range v {
+		wide = binary.LittleEndian.AppendUint16(wide, uint16(x))
+		small[i] = byte(x)
+		fits = fits && x == int16(int8(x))
+	}
+	if !fits {
+		return c.Bytes(wide)
+	}
+	before := len(c.data)
+	// The first half, which is not shipped, tells the block from one of floats with the same bytes.
+	at := c.Bytes(append(wide[:len(v)], small...))
+	if len(c.data) > before {
+		c.expansions = append(c.expansions, Expansion{Address: at, Bytes: 2 * len(v), Whole: true})
+	}
+	return at
 }
 
 // int8Least is the number of values from which on a block is worth its scales.
@@ -91,7 +123,7 @@ func (c *Consts) Segments(add func(address int, data []byte)) {
 		if gap := e.Address - c.base; gap > from {
 			add(c.base+from, c.data[from:gap])
 		}
-		from = e.Address - c.base + e.Bytes/4*3
+		from = e.Source() - c.base
 	}
 	if from < len(c.data) {
 		add(c.base+from, c.data[from:])
