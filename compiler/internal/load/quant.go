@@ -198,12 +198,12 @@ func dynamicQuantizeLinear(c *context) []*ir.Value {
 	}
 	lo, hi := extreme("min"), extreme("max")
 	scale := c.binary("div", c.binary("sub", hi, lo), c.number(255))
-	// A tensor of zeros has scale 0: dividing by it gives NaN, and its zero point is 0.
+	// A tensor of zeros would have scale 0: it has 1, as in ONNX Runtime, and zero point 0.
 	safe := c.binary("add", scale, c.binary("sub", c.number(1), c.unary("sign", scale)))
 	zero := c.add(ir.Unary{Fn: "clip", P: [2]float32{0, 255}}, c.unary("round", c.binary("sub", c.number(0), c.binary("div", lo, safe))))
 	y := c.binary("add", c.unary("round", c.binary("div", x, safe)), zero)
 	y = c.add(ir.Cast{To: ir.U8}, c.add(ir.Unary{Fn: "clip", P: [2]float32{0, 255}}, y))
-	return []*ir.Value{y, c.reshape(scale), c.reshape(c.add(ir.Cast{To: ir.U8}, zero))}
+	return []*ir.Value{y, c.reshape(safe), c.reshape(c.add(ir.Cast{To: ir.U8}, zero))}
 }
 
 // with converts as another operator would over these inputs.
