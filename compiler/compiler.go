@@ -74,6 +74,10 @@ type Options struct {
 	// counts, which must be known at compile time. One value fills the whole input. They are no inputs
 	// of the module.
 	Fixed map[string][]float64
+	// Budget bounds what is computed from constants when compiling, beyond what the weights pay for, in
+	// elements: a small file could ask for any amount. Default: 2^25. A model that makes its weights out
+	// of nothing (ConstantOfShape) needs as many as they are, a few times.
+	Budget int
 	// Labels are the names of the classes, for models that classify pictures.
 	Labels []string
 	// Mean and Std normalise each channel of a picture: x' = (x·Scale - Mean) / Std. One or three
@@ -165,7 +169,7 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 		return nil, err
 	}
 	opt.progress("load")
-	res, err := load.Model(m, load.Options{Dims: opt.Dims, Fixed: opt.Fixed})
+	res, err := load.Model(m, load.Options{Dims: opt.Dims, Fixed: opt.Fixed, Budget: opt.Budget})
 	if errors.Is(err, load.ErrFixed) {
 		err = fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -226,6 +230,8 @@ func (o Options) check() error {
 		}
 	}
 	switch {
+	case o.Budget < 0:
+		return fmt.Errorf("%w: budget must not be negative, got %d", ErrOptions, o.Budget)
 	case o.Top < 0:
 		return fmt.Errorf("%w: top must not be negative, got %d", ErrOptions, o.Top)
 	case o.Fit != "" && o.Fit != abi.FitCover && o.Fit != abi.FitContain && o.Fit != abi.FitStretch:

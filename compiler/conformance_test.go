@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
 	"github.com/isomer-iot/isomer/compiler/internal/load"
@@ -49,6 +50,59 @@ func TestConformance(t *testing.T) {
 				t.Fatalf("neither compiled nor named unsupported: %v", err)
 			case err != nil && !refused[name]:
 				t.Fatalf("refused, and not in the list: %v", err)
+			}
+		})
+	}
+}
+
+// TestLightNetworks runs whole networks whose weights are all equal. Their input is i/n for element i of n,
+// as the ONNX backend tests have it.
+func TestLightNetworks(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(data(t, "onnx"), "light", "*.onnx"))
+	if err != nil || len(files) == 0 {
+		t.Skipf("no light networks beside the cases: %v", err)
+	}
+	// 61, 87 and 143 million weights out of nothing need a budget.
+	large := map[string]bool{"light_bvlc_alexnet": true, "light_zfnet512": true, "light_vgg19": true}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".onnx")
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("minutes of constants")
+			}
+			m, err := onnx.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			mod, err := compile(m, Options{})
+			if err != nil && large[name] {
+				mod, err = compile(m, Options{Budget: 1 << 30})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			compiled := time.Since(began)
+			var in []*ir.Tensor
+			for _, spec := range mod.Manifest.Inputs {
+				x := ir.NewTensor(ir.Of(ir.F32, spec.Shape...))
+				for i := range x.F {
+					x.F[i] = float32(float64(i) / float64(len(x.F)))
+				}
+				in = append(in, x)
+			}
+			var out []*ir.Value
+			for _, spec := range mod.Manifest.Outputs {
+				out = append(out, &ir.Value{Type: ir.Of(ir.F32, spec.Shape...)})
+			}
+			got := instantiate(t, mod.Bytes).infer(in, out)
+			t.Logf("compiled in %v, %d MB, ran by %v", compiled, len(mod.Bytes)>>20, time.Since(began))
+			for i := range got {
+				want, tol, err := caseTensor(t, strings.TrimSuffix(file, ".onnx")+"_output_"+strconv.Itoa(i)+".pb")
+				if err != nil {
+					t.Fatal(err)
+				}
+				same(t, out[i].Name, got[i], want, tol)
 			}
 		})
 	}
@@ -145,7 +199,7 @@ func runCase(t *testing.T, m *onnx.Model, set string) error {
 func compileCase(m *onnx.Model, opt *Options, inputs map[string]*ir.Tensor) (*Module, error) {
 	for _, in := range m.Graph.Inputs {
 		for a, d := range in.Shape {
-			if x := inputs[in.Name]; x != nil && !d.Known && a < len(x.Shape) {
+			if x := inputs[in.Name]; x != nil && !d.Known && a < len(x.Shape) && x.Shape[a] > 0 {
 				name := d.Param
 				if name == "" {
 					name = in.Name + "." + strconv.Itoa(a)

@@ -284,7 +284,7 @@ func work(n *ir.Node) float64 {
 // spend takes work off the budget, or fails.
 func (c *context) spend(work float64) bool {
 	if c.budget -= work; c.budget < 0 {
-		c.fail("what this model computes from constants is out of all proportion to its weights")
+		c.fail("what this model computes from constants is out of all proportion to its weights; compile it with a larger budget if it makes them out of nothing")
 	}
 	return c.err == nil
 }

@@ -23,6 +23,8 @@ type Options struct {
 	// Fixed gives inputs their values now, element by element in order; they are inputs no more. One
 	// value fills the whole input, and a list of open length gets that of the values.
 	Fixed map[string][]float64
+	// Budget is the work on constants that is free; 0: freeWork.
+	Budget int
 }
 
 // maxList bounds the lists of axes, pads, shapes and parts; no tensor has more axes.
@@ -117,6 +119,7 @@ type loader struct {
 const (
 	freeWork   = 1 << 25
 	weightWork = 16
+	madeWork   = 4 // what ConstantOfShape makes may be weights as well: ResNet-50 and DenseNet-121 pass
 )
 
 // Model loads m. The error is a *UnsupportedError, a *UnboundError, or says which node is malformed.
@@ -130,6 +133,9 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		unfilled: map[string]Unsupported{},
 		said:     map[string]ir.Shape{},
 		budget:   freeWork,
+	}
+	if opt.Budget > 0 {
+		l.budget = float64(opt.Budget)
 	}
 	if l.opset < minOpset || l.opset > maxOpset {
 		return nil, fmt.Errorf("%w: operator set version %d; %d to %d are compiled", ErrUnsupported, l.opset, minOpset, maxOpset)

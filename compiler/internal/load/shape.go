@@ -350,6 +350,7 @@ func constantOfShape(c *context) []*ir.Value {
 	if c.err != nil || !c.spend(float64(ir.Shape(shape).Elems())) {
 		return nil
 	}
+	c.budget += madeWork * float64(ir.Shape(shape).Elems())
 	t := ir.NewTensor(ir.Type{DType: fill.DType, Shape: shape})
 	for i := range t.F {
 		t.F[i] = fill.F[0]
