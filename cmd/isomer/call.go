@@ -59,7 +59,7 @@ isomer's own, and its stdout is the answer; FUNCTION may be left out.
 	flags.StringVar(&f.args, "args", "", "`NUMBERS` for a function of numbers, such as 1,2.5")
 	flags.StringVar(&f.size, "size", "", "`WxH` in pixels, when the picture is raw RGB")
 	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
-	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10s (default: never)")
+	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10m (default 30s)")
 	memoryFlag(c, &f.memory)
 	engineFlag(c, &f.engine)
 	allowFlag(c, &f.allow)
@@ -126,8 +126,8 @@ func (f *callFlags) call(c *cobra.Command, std streams, args []string) error {
 	return f.write(std, a)
 }
 
-// await runs work and stops waiting for it when ctx ends: without --timeout the engine cannot interrupt
-// a guest that does not return, but the process can end.
+// await runs work and stops waiting for it when ctx ends: a compilation that nothing interrupts does not keep
+// the process from ending.
 func await[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	type result struct {
 		value T

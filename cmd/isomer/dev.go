@@ -78,7 +78,7 @@ is an object. Nothing is written into DIR beyond what its compiler leaves there.
 		},
 	}
 	c.Flags().BoolVar(&d.asJSON, "json", false, "print what happens as JSON, one object a line")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10m (default 30s)")
 	allowFlag(c, &allow)
 	memoryFlag(c, &mib)
 	engineFlag(c, &engineName)

@@ -94,6 +94,39 @@ func TestGuests(t *testing.T) {
 	}
 }
 
+// TestGuestCMemory uses what clang turns into calls of a C library, of which a module has none.
+func TestGuestCMemory(t *testing.T) {
+	if tool := missing("c"); tool != "" {
+		t.Skipf("%s is not here", tool)
+	}
+	dir := filepath.Join(t.TempDir(), "meter")
+	if status, _, talk := command(t, "new", dir, "--lang", "c"); status != 0 {
+		t.Fatal(talk)
+	}
+	source := `#define ISOMER_IMPLEMENTATION
+#include "isomer.h"
+static uint8_t last[64];
+ISOMER_BYTES(total) { /* the order of this input and the one before */
+    uint8_t copy[64] = {0};
+    __builtin_memcpy(copy, input.data, input.len);
+    int order = __builtin_memcmp(copy, last, input.len);
+    __builtin_memmove(last, copy, sizeof last);
+    return isomer_ok(order < 0 ? "-" : order > 0 ? "+" : "=", 1);
+}`
+	project := `{"name": "meter", "language": "c", "functions": [{"name": "total", "convention": "bytes"}], "cases": [
+	{"function": "total", "input": "b\u0080", "output": "+"}, {"function": "total", "input": "b\u0080", "output": "="},
+	{"function": "total", "input": "b", "output": "="}, {"function": "total", "input": "a\u0080", "output": "-"},
+	{"function": "total", "input": "", "output": "="}]}`
+	for name, text := range map[string]string{"main.c": source, "isomer.json": project} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, out, talk := command(t, "build", dir); status != 0 || !strings.Contains(out, "5 cases passed") {
+		t.Fatalf("%s%s", out, talk)
+	}
+}
+
 func TestGuestRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "meter")
 	if status, _, talk := command(t, "new", dir); status != 0 {

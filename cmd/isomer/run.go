@@ -55,7 +55,7 @@ which module serves. ":9090" listens to the network, "9090" or "localhost:9090" 
 There is no password: let the network decide who may read.
 
 ` + allowHelp,
-		Example: `  echo 'total {"pulses": 3}' | isomer run meter.wasm
+		Example: `  echo 'total [250, 750]' | isomer run meter/meter.wasm
   isomer run digits.wasm --watch --json
   isomer run digits.wasm --watch --metrics localhost:9090`,
 		Args: operands("FILE"),
@@ -107,7 +107,7 @@ There is no password: let the network decide who may read.
 	c.Flags().BoolVar(&watch, "watch", false, "replace the module when its file changes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
 	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10s (default: never)")
+	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10m (default 30s)")
 	swap.add(c)
 	c.Flags().StringVar(&metricsAddr, "metrics", "", "serve figures for Prometheus at this `ADDRESS`, such as :9090")
 	allowFlag(c, &allow)

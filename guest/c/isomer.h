@@ -301,11 +301,17 @@ isomer_reply isomer_publish(isomer_bytes subject, isomer_bytes payload) {
     return isomer_replied(ret);
 }
 
-/* The compiler calls these for copies that the code does not spell out; with -mbulk-memory their bodies are
- * one instruction each. */
+/* The compiler calls these for copies and comparisons, those of __builtin_memcmp among them, that the code does not
+ * spell out; with -mbulk-memory the bodies of the first three are one instruction each. */
 __attribute__((weak)) void *memcpy(void *to, const void *from, size_t n) { return __builtin_memcpy(to, from, n); }
 __attribute__((weak)) void *memmove(void *to, const void *from, size_t n) { return __builtin_memmove(to, from, n); }
 __attribute__((weak)) void *memset(void *at, int byte, size_t n) { return __builtin_memset(at, byte, n); }
+__attribute__((weak)) int memcmp(const void *a, const void *b, size_t n) {
+    const uint8_t *x = a, *y = b;
+    for (; n > 0; n--, x++, y++)
+        if (*x != *y) return *x < *y ? -1 : 1;
+    return 0;
+}
 
 #endif /* ISOMER_IMPLEMENTATION */
 #endif /* ISOMER_H */
