@@ -16,7 +16,7 @@ var mlConverters = map[string]converter{
 	"LinearClassifier": linearClassifier, "LinearRegressor": linearRegressor, "SVMRegressor": svmRegressor,
 	"Scaler": scaler, "Normalizer": normalizer, "Binarizer": binarizer,
 	"FeatureVectorizer": featureVectorizer, "ArrayFeatureExtractor": arrayFeatureExtractor,
-	"ZipMap": zipMap, "OneHotEncoder": oneHotEncoder, "LabelEncoder": labelEncoder,
+	"Imputer": imputer, "ZipMap": zipMap, "OneHotEncoder": oneHotEncoder, "LabelEncoder": labelEncoder,
 }
 
 // longs are the integers of an attribute, of any number.
@@ -310,6 +310,29 @@ func binarizer(c *context) []*ir.Value {
 	return []*ir.Value{c.positive(c.unary("sign", d))}
 }
 
+// imputer converts Imputer (version 1): what equals the replaced value, which may be NaN, becomes that of
+// its column.
+func imputer(c *context) []*ir.Value {
+	x := c.input(0)
+	values, from := c.floatList("imputed_value_floats"), float64(c.attrFloat("replaced_value_float", 0))
+	if whole := c.longs("imputed_value_int64s"); len(values) == 0 {
+		values, from = numbers(&ir.Tensor{I: whole}), float64(c.attrInt("replaced_value_int64", 0))
+	}
+	if c.err != nil {
+		return nil
+	}
+	if len(values) == 0 {
+		c.fail("it has no values")
+		return nil
+	}
+	v := c.floats(values, len(values))
+	there := c.each("isnan", c.float(x))
+	if !math.IsNaN(from) {
+		there = c.each("eq", x, c.like(x, from))
+	}
+	return []*ir.Value{c.each("where", there, c.cast(v, x.Type.DType), x)}
+}
+
 // featureVectorizer converts FeatureVectorizer (version 1): its inputs side by side, each cut or
 // filled up with zeros to the width that the model says.
 func featureVectorizer(c *context) []*ir.Value {
@@ -360,7 +383,8 @@ func (c *context) equals(x, v *ir.Value) *ir.Value {
 	return c.binary("sub", c.number(1), c.unary("abs", c.unary("sign", c.binary("sub", x, v))))
 }
 
-// oneHotEncoder converts OneHotEncoder (version 1) of numbers: an axis more, with 1 for the category.
+// oneHotEncoder converts OneHotEncoder (version 1) of numbers: an axis more, with 1 for the category. An
+// unknown one gives zeros, also where the attribute zeros asks for a failure: a run cannot fail.
 func oneHotEncoder(c *context) []*ir.Value {
 	x := c.input(0)
 	if c.Attr("cats_strings") != nil && len(c.words("cats_strings")) > 0 {
@@ -373,9 +397,6 @@ func oneHotEncoder(c *context) []*ir.Value {
 		if v[i] = float32(k); int64(v[i]) != k {
 			c.unsupported("category %d, which f32 does not hold", k)
 		}
-	}
-	if c.err == nil && c.attrInt("zeros", 1) == 0 {
-		c.unsupported("zeros=0: an unknown category would have to end the run")
 	}
 	x = c.reshape(x, append(slices.Clone(x.Type.Shape), 1)...)
 	return []*ir.Value{c.equals(c.float(x), c.floats(v, len(v)))}
