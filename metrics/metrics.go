@@ -12,9 +12,12 @@
 //
 //	isomer_calls_total{module,version,function,result}    result is an isomer.Outcome: ok, app, trap, limit, …
 //	isomer_call_seconds{module,version,function}          histogram, the wait for an instance included
-//	isomer_swaps_total{module,result}                     result is swapped, rolled_back or refused
+//	isomer_swaps_total{module,version,result}             result is swapped, rolled_back or refused
 //	isomer_instances{module,version,state}                state is idle or busy, of the version that serves
 //	isomer_memory_bytes{module,version}                   WebAssembly memory of these instances
+//
+// The version of a swap is the one that served before it: which was replaced, rolled away from, or serves
+// on because the new one was refused. What a refused module says of itself is in no label.
 //
 // Their number is bounded. Instances and memory have series for the version that serves alone. Counters
 // stay for the last 8 releases that a module served with, so that a scrape after a swap still sees the
@@ -93,8 +96,8 @@ func NewCollector() *Collector {
 			Name: "isomer_call_seconds", Help: "Time of a call as the caller sees it, the wait for an instance included.", Buckets: buckets,
 		}, []string{"module", "version", "function"}),
 		swaps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "isomer_swaps_total", Help: "Modules that were to replace another, by what came of it.",
-		}, []string{"module", "result"}),
+			Name: "isomer_swaps_total", Help: "Modules that were to replace this one, by what came of it.",
+		}, []string{"module", "version", "result"}),
 		instances: prometheus.NewDesc("isomer_instances", "Instances of the version that serves.", []string{"module", "version", "state"}, nil),
 		memory:    prometheus.NewDesc("isomer_memory_bytes", "WebAssembly memory of the instances, each as it was after its last call.", []string{"module", "version"}, nil),
 		served:    map[*isomer.Module][]release{},
@@ -172,21 +175,23 @@ func (c *Collector) ModuleEvent(m *isomer.Module, e isomer.Event) {
 	default:
 		return
 	}
-	name := m.Name() // of a refused module the name is not to be trusted
-	if name == "" {
-		return // nothing ever served
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.Kind != isomer.Refused {
-		c.serves(m, release{e.Module, e.Version})
+	if result != "" {
+		list := c.served[m]
+		if len(list) == 0 {
+			return // refused at the start: nothing ever served
+		}
+		before := list[len(list)-1]
+		c.swaps.WithLabelValues(before.module, before.version, result).Inc()
 	}
+	if e.Kind == isomer.Refused {
+		return
+	}
+	c.serves(m, release{e.Module, e.Version})
 	// All three exist from the beginning: a rate needs a zero to start from.
 	for _, r := range []string{"swapped", "rolled_back", "refused"} {
-		c.swaps.WithLabelValues(name, r)
-	}
-	if result != "" {
-		c.swaps.WithLabelValues(name, result).Inc()
+		c.swaps.WithLabelValues(e.Module, e.Version, r)
 	}
 }
 
@@ -205,12 +210,10 @@ func (c *Collector) serves(m *isomer.Module, r release) {
 
 // forget ends the series of r if no module knows it any more. The caller holds c.mu.
 func (c *Collector) forget(r release) {
-	named := false
 	for _, list := range c.served {
 		if slices.Contains(list, r) {
 			return
 		}
-		named = named || slices.ContainsFunc(list, func(have release) bool { return have.module == r.module })
 	}
 	if c.ended = append(c.ended, r); len(c.ended) > endedReleases {
 		c.ended = c.ended[1:]
@@ -218,9 +221,7 @@ func (c *Collector) forget(r release) {
 	labels := prometheus.Labels{"module": r.module, "version": r.version}
 	c.calls.DeletePartialMatch(labels)
 	c.seconds.DeletePartialMatch(labels)
-	if !named {
-		c.swaps.DeletePartialMatch(prometheus.Labels{"module": r.module})
-	}
+	c.swaps.DeletePartialMatch(labels)
 	next := map[key]*series{}
 	for k, s := range *c.series.Load() {
 		if k.module != r.module || k.version != r.version {

@@ -103,7 +103,7 @@ func TestScrape(t *testing.T) {
 		calls("1.0.0", "average", "argument"):                                     "1",
 		calls("1.0.0", "", "no_function"):                                         "1",
 		`isomer_call_seconds_count{function="echo",module="kit",version="1.0.0"}`: "4",
-		`isomer_swaps_total{module="kit",result="swapped"}`:                       "0",
+		`isomer_swaps_total{module="kit",result="swapped",version="1.0.0"}`:       "0",
 	})
 	if got[`isomer_memory_bytes{module="kit",version="1.0.0"}`] == "0" {
 		t.Error("no memory")
@@ -129,9 +129,11 @@ func TestScrape(t *testing.T) {
 	want(t, got, map[string]string{
 		calls("1.0.0", "echo", "ok"):                                                       "3", // kept: the last calls before the swap are not lost
 		calls("2.0.0", "echo", "ok"):                                                       "1",
-		`isomer_swaps_total{module="kit",result="swapped"}`:                                "1",
-		`isomer_swaps_total{module="kit",result="refused"}`:                                "1",
-		`isomer_swaps_total{module="kit",result="rolled_back"}`:                            "1",
+		`isomer_swaps_total{module="kit",result="swapped",version="1.0.0"}`:                "1",
+		`isomer_swaps_total{module="kit",result="refused",version="1.0.0"}`:                "0",
+		`isomer_swaps_total{module="kit",result="swapped",version="2.0.0"}`:                "0",
+		`isomer_swaps_total{module="kit",result="refused",version="2.0.0"}`:                "1",
+		`isomer_swaps_total{module="kit",result="rolled_back",version="2.0.0"}`:            "1",
 		`isomer_instances{module="kit",state="idle",version="2.0.0"}`:                      "",
 		`isomer_instances{module="kit",state="busy",version="1.0.0"}`:                      "0",
 		`isomer_call_seconds_bucket{function="echo",module="kit",version="2.0.0",le="10"}`: "1",

@@ -71,7 +71,7 @@ func TestRunMetrics(t *testing.T) {
 	s.ask("refuse")
 	has(`isomer_calls_total{function="echo",module="kit",result="ok",version="1.0.0"} 1`,
 		`isomer_calls_total{function="refuse",module="kit",result="app",version="1.0.0"} 1`,
-		`isomer_swaps_total{module="kit",result="swapped"} 0`,
+		`isomer_swaps_total{module="kit",result="swapped",version="1.0.0"} 0`,
 		`isomer_instances{module="kit",state="idle",version="1.0.0"} 1`)
 	healthy("1.0.0")
 
@@ -82,8 +82,8 @@ func TestRunMetrics(t *testing.T) {
 	s.wait(isomer.Refused)
 	has(`isomer_calls_total{function="echo",module="kit",result="ok",version="1.0.0"} 1`,
 		`isomer_calls_total{function="echo",module="kit",result="ok",version="2.0.0"} 1`,
-		`isomer_swaps_total{module="kit",result="swapped"} 1`,
-		`isomer_swaps_total{module="kit",result="refused"} 1`,
+		`isomer_swaps_total{module="kit",result="swapped",version="1.0.0"} 1`,
+		`isomer_swaps_total{module="kit",result="refused",version="2.0.0"} 1`,
 		`isomer_instances{module="kit",state="idle",version="2.0.0"} 1`)
 	healthy("2.0.0")
 
