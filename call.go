@@ -48,13 +48,12 @@ func (m *Module) CallInto(ctx context.Context, dst []byte, fn string, in []byte)
 
 // call is one call that holds an instance.
 type call struct {
-	m      *Module
-	g      *generation
-	s      *slot
-	f      *function
-	ctx    context.Context // what the guest runs under
-	cancel context.CancelFunc
-	seen   *observation // nil: no one looks
+	m    *Module
+	g    *generation
+	s    *slot
+	f    *function
+	ctx  context.Context // what the guest runs under
+	seen *observation    // nil: no one looks
 }
 
 func nothing() {}
@@ -86,7 +85,7 @@ func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 				return call{}, err
 			}
 		}
-		c.ctx, c.cancel = m.guestContext(ctx, g.release, s)
+		c.ctx = m.guestContext(ctx, g.release, s)
 		return c, nil
 	}
 }
@@ -144,7 +143,7 @@ func (c *call) convention(dst, in []byte, width, height int) ([]byte, error) {
 
 // release gives the instance back, or has it replaced, and returns the error for the caller.
 func (c *call) release(err error) error {
-	c.cancel()
+	c.m.endGuest(c.ctx)
 	n := &c.m.counts[c.s.index]
 	n.calls.Add(1)
 	if c.f.Convention == abi.Command {

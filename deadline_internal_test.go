@@ -16,7 +16,7 @@ func TestDerivedContextsEndWithTheCall(t *testing.T) {
 		woken := make(chan struct{})
 		context.AfterFunc(l, func() { close(woken) })
 		child, cancel := context.WithTimeout(l, time.Hour)
-		l.end()
+		l.stop()
 		if err := l.Err(); !errors.Is(err, context.Canceled) {
 			t.Fatalf("after the call: %v", err)
 		}
@@ -30,6 +30,6 @@ func TestDerivedContextsEndWithTheCall(t *testing.T) {
 			t.Fatalf("the next call: %v", err)
 		}
 		cancel()
-		l.end()
+		l.stop()
 	}
 }

@@ -48,8 +48,8 @@ func (m *Module) golden(ctx context.Context, r *release, inst *instance, g abi.G
 		return r.noFunction(g.Function)
 	}
 	c := call{m: m, g: &generation{release: r}, s: &slot{inst: inst}, f: f}
-	c.ctx, c.cancel = m.guestContext(ctx, r, nil)
-	defer c.cancel()
+	c.ctx = m.guestContext(ctx, r, nil)
+	defer m.endGuest(c.ctx)
 	got, err := c.dispatch(nil, g.Input, g.Width, g.Height)
 	if err != nil {
 		return c.classify(err)

@@ -32,8 +32,11 @@ type slot struct {
 // measure notes the size of the instance's memory. The owner calls it: memory may grow in any call.
 func (s *slot) measure() {
 	n := uint64(0)
-	if s.inst != nil && s.inst.mem != nil {
-		n = uint64(len(s.inst.mem.Bytes()))
+	if i := s.inst; i != nil && i.mem != nil {
+		if n = uint64(i.size); n == 0 {
+			n = uint64(len(i.mem.Bytes()))
+		}
+		i.size = 0
 	}
 	if s.memory.Load() != n { // mostly not; a store costs 5 ns more
 		s.memory.Store(n)

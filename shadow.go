@@ -422,8 +422,9 @@ func (s *shadow) call(sc *ShadowCall) ([]byte, []Value, error) {
 		return nil, nil, s.next.noFunction(sc.Function)
 	}
 	c := call{m: s.m, g: &generation{release: s.next}, s: &slot{inst: s.inst}, f: f}
-	c.ctx, c.cancel = context.WithTimeout(s.ctx, s.limit())
-	defer c.cancel()
+	ctx, cancel := context.WithTimeout(s.ctx, s.limit())
+	defer cancel()
+	c.ctx = ctx
 	if sc.scalar {
 		out, err := s.inst.scalar(c.ctx, f, sc.Args)
 		if err != nil {

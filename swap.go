@@ -284,8 +284,8 @@ func (m *Module) save(ctx context.Context, r *release, i *instance) ([]byte, err
 	if i.mem == nil {
 		return nil, errNoMemory
 	}
-	ctx, cancel := m.guestContext(ctx, r, nil)
-	defer cancel()
+	ctx = m.guestContext(ctx, r, nil)
+	defer m.endGuest(ctx)
 	if err := i.sandbox.Func(abi.ExportSave).Call(ctx, i.stack); err != nil {
 		return nil, err
 	}
@@ -315,8 +315,8 @@ func (m *Module) restore(ctx context.Context, r *release, i *instance, state []b
 	if i.realloc == nil && len(state) > 0 {
 		return errors.New("the module exports no " + abi.ExportRealloc)
 	}
-	ctx, cancel := m.guestContext(ctx, r, nil)
-	defer cancel()
+	ctx = m.guestContext(ctx, r, nil)
+	defer m.endGuest(ctx)
 	ptr, err := i.lower(ctx, state)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type instance struct {
 
 	ctx      context.Context // of the call under way
 	depth    int             // calls under way
+	lent     uint            // calls of host functions so far
 	failed   error           // what ended a call from outside: no outer call goes on after it
 	crossing crossing
 }

@@ -81,12 +81,22 @@ func apiTypes(ts []engine.ValType) []api.ValueType {
 // errOutside ends a call for a reason that instance.failed holds.
 var errOutside = errors.New("stopped by the host")
 
+// lookAfter is how many host calls are made between two looks at the context, which take 50 ns each.
+const lookAfter = 64
+
 // lend is the function behind an import, in whichever instance calls it.
 func lend(k int) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		i := ctx.Value(crossingKey{}).(*instance)
 		if i.mod == nil {
 			i.bind(mod)
+		}
+		// The meter counts a host call for a few instructions, however long it takes.
+		if i.lent++; i.lent%lookAfter == 0 && i.code.cfg.Interruptible {
+			if err := i.ctx.Err(); err != nil && i.failed == nil {
+				i.failed = stopped(err)
+				panic(errOutside)
+			}
 		}
 		err := i.host[k].Lend(i.ctx, i, stack)
 		if i.failed == nil {
@@ -137,7 +147,7 @@ type crossing struct {
 type crossingKey struct{}
 
 func (c *crossing) Value(key any) any {
-	if key == (crossingKey{}) {
+	if _, ok := key.(crossingKey); ok {
 		return c.i
 	}
 	return c.Context.Value(key)
