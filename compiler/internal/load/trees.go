@@ -327,13 +327,15 @@ func (c *context) binaryClasses(s *ir.Value, labels []int, probability bool, pos
 	first := c.unary("neg", s)
 	if probability {
 		op.Above = 0.5
-		first = c.binary("sub", c.number(1), s)
+		if post != "LOGISTIC" {
+			first = c.binary("sub", c.number(1), s)
+		}
 	}
 	label, both := c.add(op, s), c.join(1, first, s)
 	switch {
 	case post == "PROBIT":
 		both = c.transformed(s, post)
-	case !probability && post == "LOGISTIC":
+	case post == "LOGISTIC":
 		both = c.unary("sigmoid", both)
 	}
 	return []*ir.Value{label, both}
