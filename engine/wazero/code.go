@@ -24,7 +24,7 @@ type code struct {
 	cfg      engine.CompileConfig
 	needs    engine.Needs
 	shift    *meter.Shift            // of functions in the module as compiled; nil: not metered
-	ownCache wazero.CompilationCache // where the shared one could not be used
+	ownCache wazero.CompilationCache // with files; nil: the host's
 
 	outside outside
 }

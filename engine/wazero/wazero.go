@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 
 	"github.com/tetratelabs/wazero"
@@ -41,8 +42,9 @@ func WithInterpreter() Option {
 }
 
 // WithCacheDir keeps machine code in dir, made if needed, so that the next process that opens the
-// same module skips compilation. Several processes may share it. Whoever can write there can run
-// code in this process. Without it machine code lives in memory alone.
+// same module skips compilation. Several processes may share it; a file that is damaged is noticed and
+// replaced, and where dir cannot be written modules are compiled each time. Whoever can write there can run
+// code in this process. Nothing is removed from dir when a module is. Without it machine code lives in memory alone.
 func WithCacheDir(dir string) Option {
 	return func(o *options) error {
 		if dir == "" {
@@ -73,15 +75,15 @@ func New(opts ...Option) (engine.Engine, error) {
 			return nil, err
 		}
 	}
-	e := &host{options: o, cache: wazero.NewCompilationCache()}
-	if o.cacheDir != "" && !o.interpreter {
-		cache, err := wazero.NewCompilationCacheWithDir(o.cacheDir)
-		if err != nil {
+	if o.interpreter {
+		o.cacheDir = ""
+	}
+	if o.cacheDir != "" {
+		if err := os.MkdirAll(o.cacheDir, 0o700); err != nil {
 			return nil, fmt.Errorf("wazero: cache directory: %w", err)
 		}
-		e.cache = cache
 	}
-	return e, nil
+	return &host{options: o, cache: wazero.NewCompilationCache()}, nil
 }
 
 // host is the engine. Machine code is shared through the cache; each Code has a runtime of its own,
@@ -110,22 +112,39 @@ func (h *host) Compile(ctx context.Context, bin []byte, cfg engine.CompileConfig
 		return nil, &engine.CompileError{Engine: h.Name(), Cause: err}
 	}
 	ctx = experimental.WithCompilationWorkers(context.WithoutCancel(ctx), h.workers)
-	c, err := h.compile(ctx, bin, cfg, h.cache)
-	if err != nil && h.cacheDir != "" {
-		// A damaged cache file must not keep a good module from running.
-		fresh := wazero.NewCompilationCache()
-		var again *code
-		if again, err = h.compile(ctx, bin, cfg, fresh); err != nil {
-			_ = fresh.Close(ctx)
-		} else {
-			again.ownCache, c = fresh, again
-		}
+	c := h.fromShelf(ctx, bin, cfg)
+	if c == nil {
+		c, err = h.compile(ctx, bin, cfg, h.cache)
 	}
 	if err != nil {
 		return nil, &engine.CompileError{Engine: h.Name(), Cause: err}
 	}
 	c.needs, c.shift = needs, shift
 	return c, nil
+}
+
+// fromShelf compiles bin with machine code kept on disk, or is nil where the disk does not serve, which
+// must not keep a good module from running.
+func (h *host) fromShelf(ctx context.Context, bin []byte, cfg engine.CompileConfig) *code {
+	if h.cacheDir == "" {
+		return nil
+	}
+	s, err := openShelf(h.cacheDir, bin)
+	if err != nil {
+		return nil
+	}
+	cache, err := wazero.NewCompilationCacheWithDir(s.dir)
+	if err != nil {
+		return nil
+	}
+	c, err := h.compile(ctx, bin, cfg, cache)
+	if err != nil {
+		_ = cache.Close(ctx)
+		return nil
+	}
+	s.seal()
+	c.ownCache = cache
+	return c
 }
 
 // rewrite adds what wazero has no setting for: a ceiling for tables, and a meter where calls are to be

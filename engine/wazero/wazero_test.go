@@ -3,9 +3,7 @@ package wazero_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/isomer-iot/isomer/engine"
@@ -32,54 +30,6 @@ func open(t testing.TB, opts ...wazero.Option) engine.Engine {
 		t.Fatal(err)
 	}
 	return e
-}
-
-func TestDamagedCacheIsPassedBy(t *testing.T) {
-	dir, bin := t.TempDir(), enginetest.Guest{}.Build()
-	load := func() {
-		t.Helper()
-		e := open(t, wazero.WithCacheDir(dir))
-		defer e.Close()
-		c, err := e.Compile(t.Context(), bin, engine.CompileConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		i, err := c.Instantiate(t.Context(), engine.InstanceConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer i.Close()
-		stack := []uint64{40, 2}
-		if err := i.Func("sum64").Call(t.Context(), stack); err != nil || stack[0] != 42 {
-			t.Fatalf("sum64 = %d, %v", stack[0], err)
-		}
-	}
-	load()
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("nothing was cached: %v, %v", files, err)
-	}
-	load() // from the cache
-	whole := map[string][]byte{}
-	for _, f := range files {
-		if whole[f], err = os.ReadFile(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, damage := range []func(b []byte) []byte{
-		func(b []byte) []byte { return b[:len(b)/2] },
-		func(b []byte) []byte { return nil },
-		func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b },
-		func(b []byte) []byte { return []byte("not machine code at all") },
-	} {
-		for _, f := range files {
-			if err := os.WriteFile(f, damage(slices.Clone(whole[f])), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		load()
-	}
 }
 
 func TestOptions(t *testing.T) {
