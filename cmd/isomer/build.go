@@ -221,13 +221,7 @@ func (f *buildFlags) failed(std streams, model string, err error) error {
 				return err
 			}
 		}
-		shown := &unsupported{model: model, cause: u}
-		for _, n := range u.Nodes {
-			if strings.HasSuffix(n.Op, "quantizeLinear") || strings.HasSuffix(n.Op, "QuantizeLinear") {
-				return hint(shown, "give the model in f32, as it was before it was quantised")
-			}
-		}
-		return shown
+		return &unsupported{model: model, cause: u}
 	}
 	if !strings.Contains(err.Error(), model) {
 		err = fmt.Errorf("%s: %w", model, err)

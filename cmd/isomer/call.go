@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,10 +17,7 @@ import (
 type callFlags struct {
 	json, image, input, args string
 	size, output             string
-	timeout                  time.Duration
-	memory                   int
-	engine                   string
-	allow                    []string
+	host                     hostFlags
 }
 
 func callCommand(std streams) *cobra.Command {
@@ -59,24 +55,8 @@ isomer's own, and its stdout is the answer; FUNCTION may be left out.
 	flags.StringVar(&f.args, "args", "", "`NUMBERS` for a function of numbers, such as 1,2.5")
 	flags.StringVar(&f.size, "size", "", "`WxH` in pixels, when the picture is raw RGB")
 	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
-	flags.DurationVar(&f.timeout, "timeout", 0, "give up after this `TIME`, such as 10m (default 30s)")
-	memoryFlag(c, &f.memory)
-	engineFlag(c, &f.engine)
-	allowFlag(c, &f.allow)
+	f.host.add(c)
 	return c
-}
-
-// memoryFlag bounds the memory of an instance, in MiB.
-func memoryFlag(c *cobra.Command, mib *int) {
-	c.Flags().IntVar(mib, "memory", 256, "let the module have this many `MIB` of memory, up to 4096")
-}
-
-// memoryLimit is the option of that flag. Beyond 4 GiB there is no WebAssembly memory.
-func memoryLimit(c *cobra.Command, mib int) (isomer.Option, error) {
-	if mib < 1 || mib > 4096 {
-		return nil, usage(c, "--memory %d: want 1 to 4096 MiB", mib)
-	}
-	return isomer.WithMemoryLimit(int64(mib) << 20), nil
 }
 
 // oneOf refuses more than one of these flags.
@@ -89,24 +69,12 @@ func oneOf(c *cobra.Command, names ...string) error {
 }
 
 func (f *callFlags) call(c *cobra.Command, std streams, args []string) error {
-	memory, err := memoryLimit(c, f.memory)
-	if err != nil {
-		return err
-	}
-	allowed, err := allowOptions(c, f.allow, std, false)
-	if err != nil {
-		return err
-	}
-	e, err := openEngine(c, f.engine)
+	e, opts, err := f.host.open(c, std, false)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	opts := []isomer.Option{isomer.WithEngine(e), isomer.WithWatch(false), isomer.WithOutput(std.err), memory}
-	if f.timeout != 0 {
-		opts = append(opts, isomer.WithDeadline(f.timeout))
-	}
-	m, err := isomer.Open(c.Context(), args[0], append(opts, allowed...)...)
+	m, err := isomer.Open(c.Context(), args[0], append(opts, isomer.WithWatch(false))...)
 	if err != nil {
 		return err
 	}

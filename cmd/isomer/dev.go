@@ -35,10 +35,7 @@ type dev struct {
 
 func devCommand(std streams) *cobra.Command {
 	d := &dev{std: std}
-	var timeout time.Duration
-	var mib int
-	var engineName string
-	var allow []string
+	var host hostFlags
 	c := &cobra.Command{
 		Use:   "dev DIR",
 		Short: "Build a project at each save, and swap the module live",
@@ -55,33 +52,18 @@ is an object. Nothing is written into DIR beyond what its compiler leaves there.
   isomer dev meter --json 2>events.jsonl`,
 		Args: operands("DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
-			memory, err := memoryLimit(c, mib)
-			if err != nil {
-				return err
-			}
-			allowed, err := allowOptions(c, allow, std, d.asJSON)
-			if err != nil {
-				return err
-			}
-			e, err := openEngine(c, engineName)
+			e, opts, err := host.open(c, std, d.asJSON)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
 			d.dir, d.engine = args[0], e
-			d.opts = []isomer.Option{isomer.WithEngine(e), memory, isomer.WithOutput(std.err), isomer.WithEvents(d.event)}
-			d.opts = append(d.opts, allowed...)
-			if timeout != 0 {
-				d.opts = append(d.opts, isomer.WithDeadline(timeout))
-			}
+			d.opts = append(opts, isomer.WithEvents(d.event))
 			return d.run(c.Context())
 		},
 	}
 	c.Flags().BoolVar(&d.asJSON, "json", false, "print what happens as JSON, one object a line")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10m (default 30s)")
-	allowFlag(c, &allow)
-	memoryFlag(c, &mib)
-	engineFlag(c, &engineName)
+	host.add(c)
 	return c
 }
 

@@ -21,13 +21,16 @@ import (
 // end does not fill the memory.
 const maxLine = 64 << 20
 
+// runFlags are the flags of "isomer run".
+type runFlags struct {
+	watch, asJSON bool
+	log, metrics  string
+	swap          swapFlags
+	host          hostFlags
+}
+
 func runCommand(std streams) *cobra.Command {
-	var watch, asJSON bool
-	var timeout time.Duration
-	var mib int
-	var engineName, logFormat, metricsAddr string
-	var allow []string
-	var swap swapFlags
+	var f runFlags
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Serve calls from stdin, and follow the module's file",
@@ -59,61 +62,48 @@ There is no password: let the network decide who may read.
   isomer run digits.wasm --watch --json
   isomer run digits.wasm --watch --metrics localhost:9090`,
 		Args: operands("FILE"),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			memory, err := memoryLimit(c, mib)
-			if err != nil {
-				return err
-			}
-			events, err := eventOption(c, std.err, asJSON, logFormat)
-			if err != nil {
-				return err
-			}
-			swaps, err := swap.options(c, watch)
-			if err != nil {
-				return err
-			}
-			allowed, err := allowOptions(c, allow, std, asJSON || logFormat == "json")
-			if err != nil {
-				return err
-			}
-			e, err := openEngine(c, engineName)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			opts := []isomer.Option{isomer.WithEngine(e), memory, isomer.WithWatch(watch), isomer.WithOutput(std.err), events}
-			opts = append(append(opts, swaps...), allowed...)
-			var figures *metricsServer
-			if metricsAddr != "" {
-				if figures, err = listenMetrics(c.Context(), metricsAddr); err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, figures.close()) }()
-				opts = append(opts, isomer.WithObserver(figures.collector))
-			}
-			if timeout != 0 {
-				opts = append(opts, isomer.WithDeadline(timeout))
-			}
-			m, err := isomer.Open(c.Context(), args[0], opts...)
-			if err != nil {
-				return err
-			}
-			if figures != nil {
-				figures.serve(m, std.err, asJSON)
-			}
-			return errors.Join(serve(c.Context(), m, std), m.Close())
-		},
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, std, args[0]) },
 	}
-	c.Flags().BoolVar(&watch, "watch", false, "replace the module when its file changes")
-	c.Flags().BoolVar(&asJSON, "json", false, "print events as JSON, one a line")
-	c.Flags().StringVar(&logFormat, "log", "", "write events to a structured log of this `FORMAT`: text or json")
-	c.Flags().DurationVar(&timeout, "timeout", 0, "end a call after this `TIME`, such as 10m (default 30s)")
-	swap.add(c)
-	c.Flags().StringVar(&metricsAddr, "metrics", "", "serve figures for Prometheus at this `ADDRESS`, such as :9090")
-	allowFlag(c, &allow)
-	memoryFlag(c, &mib)
-	engineFlag(c, &engineName)
+	c.Flags().BoolVar(&f.watch, "watch", false, "replace the module when its file changes")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print events as JSON, one a line")
+	c.Flags().StringVar(&f.log, "log", "", "write events to a structured log of this `FORMAT`: text or json")
+	c.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus at this `ADDRESS`, such as :9090")
+	f.swap.add(c)
+	f.host.add(c)
 	return c
+}
+
+func (f *runFlags) run(c *cobra.Command, std streams, path string) (err error) {
+	events, err := eventOption(c, std.err, f.asJSON, f.log)
+	if err != nil {
+		return err
+	}
+	swaps, err := f.swap.options(c, f.watch)
+	if err != nil {
+		return err
+	}
+	e, opts, err := f.host.open(c, std, f.asJSON || f.log == "json")
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	opts = append(append(opts, swaps...), isomer.WithWatch(f.watch), events)
+	var figures *metricsServer
+	if f.metrics != "" {
+		if figures, err = listenMetrics(c.Context(), f.metrics); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, figures.close()) }()
+		opts = append(opts, isomer.WithObserver(figures.collector))
+	}
+	m, err := isomer.Open(c.Context(), path, opts...)
+	if err != nil {
+		return err
+	}
+	if figures != nil {
+		figures.serve(m, std.err, f.asJSON)
+	}
+	return errors.Join(serve(c.Context(), m, std), m.Close())
 }
 
 // serve answers the lines of stdin in their order.
