@@ -41,7 +41,7 @@ func calls(n *ir.Node) int {
 		return n.In[0].Type.Shape[0] * (op.Group + 1)
 	case ir.Gather:
 		if idx := n.In[1].Const; idx != nil {
-			return len(idx.I)
+			return min(len(idx.I), maxRuns)
 		}
 	}
 	return 1
@@ -135,6 +135,12 @@ func (l *lowerer) node(n *ir.Node) error {
 		return l.trees(op, n, in, out)
 	case ir.Classify:
 		l.classify(op, in[0], out)
+		return nil
+	case ir.NonMaxSuppression:
+		s := n.In[1].Type.Shape
+		l.call(kernel.NonMaxSuppression{
+			Pictures: s[0], Classes: s[1], N: s[2], Most: op.Most, IoU: op.IoU, Score: op.Score, Center: op.Center,
+		}, out.Address, in[0].Address, in[1].Address, l.plan.Scratch(n))
 		return nil
 	case ir.Quantize:
 		return l.quantize(op, in[0], out)
@@ -382,26 +388,47 @@ func (l *lowerer) pad(op ir.Pad, out, in plan.Layout) error {
 	return l.copy(out, in)
 }
 
+// maxRuns is how many runs of constant indices are copied one by one, each by a kernel that vectorises;
+// beyond it the indices lie in a table and one kernel goes through them.
+const maxRuns = 16
+
+// runs are the ends of the runs of neighbouring indices.
+func runs(idx []int64) []int {
+	var ends []int
+	for i := range idx {
+		if i+1 == len(idx) || idx[i+1] != idx[i]+1 {
+			ends = append(ends, i+1)
+		}
+	}
+	return ends
+}
+
 // gather copies each run of neighbouring indices at once.
 func (l *lowerer) gather(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
 	idx := n.In[1].Const
 	if idx == nil {
-		return l.gatherAtRunTime(op, n, in, out)
+		return l.gatherAtRunTime(op, l.plan.Of(n.In[1]), in, out)
 	}
 	extent := in.Shape[op.Axis]
+	places := ir.NewTensor(ir.Of(ir.I32, len(idx.I)))
+	for i, k := range idx.I {
+		places.I[i] = (k + int64(extent)) % int64(extent)
+	}
+	ends := runs(places.I)
+	if len(ends) > maxRuns {
+		table := plan.Layout{Address: l.plan.Consts.Tensor(places), Strides: []int{4}, Shape: places.Shape, DType: ir.I32}
+		return l.gatherAtRunTime(op, table, in, out)
+	}
 	// The output's index axes are dense: they count as one.
 	flat := out
 	flat.Shape = slices.Concat(in.Shape[:op.Axis], ir.Shape{len(idx.I)}, in.Shape[op.Axis+1:])
 	flat.Strides = plan.Dense(ir.Type{DType: out.DType, Shape: flat.Shape})
-	for i := 0; i < len(idx.I); {
-		from, run := int((idx.I[i]+int64(extent))%int64(extent)), 1
-		for i+run < len(idx.I) && int(idx.I[i+run]+int64(extent))%extent == from+run {
-			run++
-		}
-		if err := l.copy(part(flat, op.Axis, i, run), part(in, op.Axis, from, run)); err != nil {
+	from := 0
+	for _, end := range ends {
+		if err := l.copy(part(flat, op.Axis, from, end-from), part(in, op.Axis, int(places.I[from]), end-from)); err != nil {
 			return err
 		}
-		i += run
+		from = end
 	}
 	return nil
 }
