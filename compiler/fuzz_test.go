@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -104,7 +105,8 @@ func encodeValue(v *onnx.ValueInfo) pb {
 
 // soundNets are small models that compile, one for each kind of operator.
 func soundNets() map[string]net {
-	return map[string]net{
+	nets := typedNets()
+	maps.Copy(nets, map[string]net{
 		"conv": newNet(1, 2, 6, 6).weights("w", 4, 2, 3, 3).op("Conv x w > c", ints("pads", 1, 1, 1, 1)).op("Relu c > r").
 			weights("d", 4, 1, 3, 3).op("Conv r d > e", ints("pads", 1, 1, 1, 1), integer("group", 4)).op("Add e c > y"),
 		"classifier": newNet(1, 3, 8, 8).weights("w", 5, 3, 3, 3).op("Conv x w > c", ints("strides", 2, 2), text("auto_pad", "SAME_UPPER")).
@@ -123,7 +125,8 @@ func soundNets() map[string]net {
 		"copies":    newNet(2, 3).list("r", 2, 1).op("Tile x r > a").list("t", 2, 4, 3).op("Expand a t > b").list("p", 0, 1, 2, 1, 0, 0).op("Pad b p > y", text("mode", "reflect")),
 		"sums":      newNet(2, 3, 4).op("ReduceL2 x > a", ints("axes", 1)).op("ReduceLogSum x > b", ints("axes", -1)).op("Mul a b > c").op("ReduceMin c > d", ints("axes", 0)).op("Clip d > y"),
 		"attention": newNet(2, 3, 4).op("Transpose x > t", ints("perm", 0, 2, 1)).op("MatMul x t > s").op("Softmax s > p").op("MatMul p x > y"),
-	}
+	})
+	return nets
 }
 
 // TestSoundNetsCompile keeps the fuzzer's seeds alive: each is read back from its bytes and agrees with the

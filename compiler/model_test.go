@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func agree(t testing.TB, what string, got, want []float32, tol float64) {
 	}
 }
 
-// reference loads m and evaluates it on seeded input.
+// reference loads m and evaluates it on seeded input; want is nil if that has an index outside its axis.
 func reference(t *testing.T, m *onnx.Model, opt Options) (g *ir.Graph, in, want []*ir.Tensor) {
 	t.Helper()
 	ref, err := load.Model(m, load.Options{Dims: opt.Dims})
@@ -142,7 +143,7 @@ func reference(t *testing.T, m *onnx.Model, opt Options) (g *ir.Graph, in, want 
 		ir.Fill(x, uint64(i)+1)
 		in = append(in, x)
 	}
-	if want, err = ref.Graph.Eval(in...); err != nil {
+	if want, err = ref.Graph.Eval(in...); err != nil && !strings.Contains(err.Error(), "outside a") {
 		t.Fatal(err)
 	}
 	return ref.Graph, in, want

@@ -113,6 +113,9 @@ func TestMutatedNets(t *testing.T) {
 			}
 			sound++
 			ref, in, want := reference(t, m, Options{})
+			if want == nil { // an index of the seeded input is outside its axis: the module traps
+				return
+			}
 			got := instantiate(t, mod.Bytes).infer(in, ref.Out)
 			for i := range want {
 				same(t, ref.Out[i].Name, got[i], want[i], 1e-3)

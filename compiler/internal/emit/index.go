@@ -110,8 +110,7 @@ func index(k kernel.Indexed, x plan.Layout) kernel.Indexed {
 	return k
 }
 
-func (l *lowerer) gatherAtRunTime(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
-	idx := l.plan.Of(n.In[1])
+func (l *lowerer) gatherAtRunTime(op ir.Gather, idx, in, out plan.Layout) error {
 	a, size := op.Axis, in.DType.Size()
 	outer, block := in.Shape[:a].Elems(), in.Shape[a+1:].Elems()
 	row := block * size

@@ -292,3 +292,19 @@ func TestMovementOfTypes(t *testing.T) {
 		b.check(fmt.Sprintf("graph g\n%%x = input %v%v\n%%y = %s\nreturn %%y\n", typ, s, node), exact, edges(typ, r, s...))
 	}
 }
+
+// TestConstantIndices covers indices that become copies of runs, and those that become a table.
+func TestConstantIndices(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(16, 1))
+	for range 60 {
+		s := ir.Shape{1 + r.IntN(4), 1 + r.IntN(30), 1 + r.IntN(5)}
+		typ, axis := []ir.DType{ir.F32, ir.I64, ir.U8}[r.IntN(3)], r.IntN(3)
+		var idx []string
+		for range 1 + r.IntN(60) {
+			idx = append(idx, fmt.Sprint(r.IntN(2*s[axis])-s[axis]))
+		}
+		b.check(fmt.Sprintf("graph g\n%%x = input %v%v\n%%i = const i64[%d] {%s}\n%%y = gather(%%x, %%i) Axis=%d\nreturn %%y\n",
+			typ, s, len(idx), strings.Join(idx, " "), axis), exact, edges(typ, r, s...))
+	}
+}

@@ -188,6 +188,7 @@ func (c *context) likelihood(p *ir.Value) *ir.Value {
 	if ignored != nil {
 		weight = c.each("where", ignored, c.number(0), weight)
 	}
+	c.within(target, s[1])
 	picked := c.add(ir.GatherElements{Axis: 1}, p, c.reshape(target, slices.Insert(slices.Clone(ts), 1, 1)...))
 	loss := c.unary("neg", c.reshape(picked, ts...))
 	if weight != nil {

@@ -257,6 +257,7 @@ func roiAlign(c *context) []*ir.Value {
 		}
 		at[i] = c.add(ir.Unary{Fn: "clip", P: [2]float32{0, d - 1}}, v)
 	}
+	c.within(batch, s[0])
 	planes := c.add(ir.Gather{}, c.channelsLast(x), batch)
 	mode := c.attrStr("mode", "avg")
 	p := sampler{c: c, table: planes, extents: s[2:], batch: r, pad: "border"}

@@ -267,12 +267,44 @@ func cumulate(fn string) converter {
 	}
 }
 
+// within refuses indices that are known and outside the axes that they name in turn.
+func (c *context) within(idx *ir.Value, extents ...int) {
+	if idx.Const == nil || c.err != nil {
+		return
+	}
+	for i, k := range idx.Const.I {
+		if n := int64(extents[i%len(extents)]); k < -n || k >= n {
+			c.fail("index %d is outside an axis of extent %d", k, n)
+			return
+		}
+	}
+}
+
+// along resolves the attribute axis and checks indices along it.
+func (c *context) along(x, idx *ir.Value) int {
+	axis := c.axis(c.attrInt("axis", 0), len(x.Type.Shape))
+	if c.err == nil {
+		c.within(idx, x.Type.Shape[axis])
+	}
+	return axis
+}
+
+// tuples checks indices of the axes after the first batch ones.
+func (c *context) tuples(x, idx *ir.Value, batch int) {
+	s, is := x.Type.Shape, idx.Type.Shape
+	if len(is) == 0 || batch < 0 || batch >= len(s) || is[len(is)-1] < 1 || is[len(is)-1] > len(s)-batch {
+		return // Infer says so
+	}
+	c.within(idx, s[batch:batch+is[len(is)-1]]...)
+}
+
 func gatherElements(c *context) []*ir.Value {
-	x := c.input(0)
-	return []*ir.Value{c.add(ir.GatherElements{Axis: c.axis(c.attrInt("axis", 0), len(x.Type.Shape))}, x, c.input(1))}
+	x, idx := c.input(0), c.input(1)
+	return []*ir.Value{c.add(ir.GatherElements{Axis: c.along(x, idx)}, x, idx)}
 }
 
 func gatherND(c *context) []*ir.Value {
+	c.tuples(c.input(0), c.input(1), c.attrInt("batch_dims", 0))
 	return []*ir.Value{c.add(ir.GatherND{Batch: c.attrInt("batch_dims", 0)}, c.input(0), c.input(1))}
 }
 
@@ -285,11 +317,12 @@ func (c *context) reduction() string {
 }
 
 func scatterElements(c *context) []*ir.Value {
-	x := c.input(0)
-	return []*ir.Value{c.add(ir.ScatterElements{Axis: c.axis(c.attrInt("axis", 0), len(x.Type.Shape)), Fn: c.reduction()}, x, c.input(1), c.input(2))}
+	x, idx := c.input(0), c.input(1)
+	return []*ir.Value{c.add(ir.ScatterElements{Axis: c.along(x, idx), Fn: c.reduction()}, x, idx, c.input(2))}
 }
 
 func scatterND(c *context) []*ir.Value {
+	c.tuples(c.input(0), c.input(1), 0)
 	return []*ir.Value{c.add(ir.ScatterND{Fn: c.reduction()}, c.input(0), c.input(1), c.input(2))}
 }
 
