@@ -28,6 +28,11 @@ func readPicture(std streams, path, size string, spec *abi.ImageSpec) (isomer.Im
 	if err != nil {
 		return isomer.Image{}, err
 	}
+	return pictureOf(file, path, size, spec)
+}
+
+// pictureOf is decodePicture for what was read from path.
+func pictureOf(file []byte, path, size string, spec *abi.ImageSpec) (isomer.Image, error) {
 	p, err := decodePicture(file, strings.EqualFold(filepath.Ext(path), ".rgb"), size, spec)
 	if err != nil {
 		if path == "-" {

@@ -229,16 +229,21 @@ func (q request) do(ctx context.Context, m *isomer.Module) (json.RawMessage, err
 	}
 	input := []byte(q.Input)
 	var image *isomer.Image
-	none := streams{in: strings.NewReader("")} // stdin carries requests, not inputs
+	// Regular files alone: a pipe that nobody writes to would keep all later requests waiting, and the end
+	// of the command.
 	switch {
 	case q.Image != "":
-		p, err := readPicture(none, q.Image, q.Size, imageSpec(m))
+		file, err := readRegular(q.Image, maxModule)
+		if err != nil {
+			return nil, err
+		}
+		p, err := pictureOf(file, q.Image, q.Size, imageSpec(m))
 		if err != nil {
 			return nil, err
 		}
 		image = &p
 	case q.File != "":
-		if input, err = readInput(none, q.File); err != nil {
+		if input, err = readRegular(q.File, maxModule); err != nil {
 			return nil, err
 		}
 	}

@@ -204,3 +204,24 @@ func TestRunAnswersInOrder(t *testing.T) {
 	}
 	s.end()
 }
+
+// TestRunReadsRegularFilesAlone asks for what never ends.
+func TestRunReadsRegularFilesAlone(t *testing.T) {
+	if _, err := os.Stat(os.DevNull); err != nil || os.DevNull != "/dev/null" {
+		t.Skip("skipped: this system has no /dev/zero")
+	}
+	path := filepath.Join(t.TempDir(), "kit.wasm")
+	replace(t, path, kit(1))
+	s := begin(t, t.Context(), "run", path)
+	for _, what := range []string{"file", "image"} {
+		r := s.ask(fmt.Sprintf(`{"function": "version", %q: "/dev/zero"}`, what))
+		if r.Error != "/dev/zero: not a regular file" {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	if r := s.ask("version"); r.Error != "" {
+		t.Errorf("after that: %+v", r)
+	}
+	s.in.Close()
+	s.end()
+}
