@@ -5,7 +5,7 @@
 // each loop; never to count what a guest has done, for which the numbers are too coarse.
 //
 // The unit is one instruction, and all is taken from one global variable. A loop pays for each turn, small
-// ones Chunk units in advance; a function that calls others pays for itself on entry; an operation on a
+// ones Chunk units in advance, and one whose turns can be counted beforehand is paid for like straight code; a function that calls others pays for itself on entry; an operation on a
 // range of memory or a table pays for its length. When the variable is below 0 the module calls the
 // import Refill, whose result is the next batch. So between two calls of Refill a guest does at most a
 // batch of work and one bulk operation, and most calls of a function make none.
@@ -16,7 +16,6 @@ package meter
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -110,7 +109,9 @@ type writer struct {
 	params  []uint32
 	loops   []uint32 // cost of each loop of the function, in order of their heads
 	open    []int32  // index in loops of each open block's loop, -1 outside
-	split   []bool   // of each open block: it is a loop with another around it
+	static  []bool   // of each loop: what it stands in pays for all its turns
+	counted []counted
+	split   []bool // of each open block: it is a loop with another around it
 	out     []byte
 }
 
@@ -147,8 +148,8 @@ type cost struct {
 // measure adds up what w.loops and the straight part cost, and checks the indices that the new variables
 // would make valid.
 func (w *writer) measure(f *wasm.Func, locals uint64) (c cost, err error) {
-	w.loops, w.open = w.loops[:0], append(w.open[:0], -1)
-	var last wasm.Instr
+	w.loops, w.static, w.counted, w.open = w.loops[:0], w.static[:0], w.counted[:0], append(w.open[:0], -1)
+	var r recent
 	for in, err := range wasm.Instructions(f.Body) {
 		if err != nil {
 			return c, err
@@ -160,8 +161,9 @@ func (w *writer) measure(f *wasm.Func, locals uint64) (c cost, err error) {
 		switch in.Op {
 		case wasm.Loop:
 			top = int32(len(w.loops))
-			w.loops = append(w.loops, 0)
+			w.loops, w.static = append(w.loops, 0), append(w.static, false)
 			w.open = append(w.open, top)
+			w.entered(&r, uint32(top))
 		case wasm.Block, wasm.If:
 			w.open = append(w.open, top)
 		case wasm.End:
@@ -174,14 +176,22 @@ func (w *writer) measure(f *wasm.Func, locals uint64) (c cost, err error) {
 			into = &w.loops[top]
 		}
 		price := price(in.Op)
-		if scale := bulk(in.Op); scale > 0 && last.Op == wasm.I32Const {
-			price = uint32(min(paid(uint32(last.Value), scale), most))
+		if scale := bulk(in.Op); scale > 0 && r[0].Op == wasm.I32Const {
+			price = uint32(min(paid(uint32(r[0].Value), scale), most))
 		} else if scale > 0 {
 			c.edits = true
 		}
 		c.edits = c.edits || in.Op == wasm.Call || in.Op == wasm.ReturnCall || in.Op == wasm.RefFunc
 		*into = min(*into+price, most)
-		last = in
+		if in.Op == wasm.End {
+			into = &c.straight
+			if k := len(w.open) - 1; k >= 0 && w.open[k] >= 0 {
+				into = &w.loops[w.open[k]]
+			}
+			w.left(&r, len(w.open), into)
+		}
+		w.follow(&in)
+		r.add(&in)
 	}
 	return c, nil
 }
@@ -243,10 +253,15 @@ func (w *writer) function(f *wasm.Func) error {
 		return err
 	}
 	pays := c.calls || c.straight > free
-	if !pays && !c.edits && len(w.loops) == 0 {
+	turns, small := false, false
+	for k, static := range w.static {
+		turns = turns || !static
+		small = small || !static && w.loops[k] < large
+	}
+	if !pays && !c.edits && !turns {
 		return nil
 	}
-	if slices.ContainsFunc(w.loops, func(cost uint32) bool { return cost < large }) {
+	if small {
 		f.Locals = append(f.Locals[:len(f.Locals):len(f.Locals)], wasm.LocalGroup{Count: 1, Type: wasm.I32})
 	}
 	w.out = w.out[:0]
@@ -273,7 +288,9 @@ func (w *writer) body(f *wasm.Func, credit uint32) {
 			w.out = append(w.out, f.Body[copied:offset]...)
 			copied = offset
 		}
-		if last.Op == wasm.Loop {
+		if last.Op == wasm.Loop && w.static[loop] {
+			loop++
+		} else if last.Op == wasm.Loop {
 			upTo(in.Offset)
 			head := f.Body[last.Offset:in.Offset]
 			w.head(head, w.split[len(w.split)-1], credit, w.loops[loop])
@@ -281,7 +298,7 @@ func (w *writer) body(f *wasm.Func, credit uint32) {
 		}
 		switch in.Op {
 		case wasm.Loop:
-			w.split = append(w.split, w.splits(in.Block))
+			w.split = append(w.split, !w.static[loop] && w.splits(in.Block))
 		case wasm.Block, wasm.If:
 			w.split = append(w.split, false)
 		case wasm.End:

@@ -75,7 +75,7 @@ func TestDamagedCacheIsReplaced(t *testing.T) {
 		"longer":   func(b []byte) []byte { return append(b, 0) },
 		"middle":   flip(func(n int) int { return n / 2 }),
 		"count":    number(3),
-		"function": number(4+1),
+		"function": number(4 + 1),
 		"last":     flip(func(n int) int { return n - 1 }),
 	} {
 		for f := range whole {
