@@ -115,6 +115,9 @@ func (o oracle) agree(m *Module, bin []byte) error {
 		case "clock", "random": // they go on with each call, and the good module is asked often
 			continue
 		}
+		if f.Name == "count" && m.info().stateful {
+			continue // it goes on from the state that it was given, by a damaged isomer_save if that came before
+		}
 		got, err1 := ask(ctx, m, f)
 		want, err2 := ask(ctx, ref, f)
 		var limit *LimitError
