@@ -113,7 +113,8 @@ func WithMemoryLimit(bytes int64) Option {
 
 // WithDeadline stops a call whose guest runs for longer than d, with a *LimitError, and so does the end of
 // the call's context. Default 30 s. The time runs from when the engine first looks, about a millisecond after
-// the guest began. Code that can be stopped costs ≈ 5 % in loops and nothing on entry (docs/decisions.md).
+// the guest began. Code that can be stopped costs nothing on entry and in the kernels of compiled models, in other
+// loops ≈ 5 % (docs/decisions.md).
 //
 // 0 switches all of this off: then a call that never returns keeps its instance and a processor, and soon
 // the whole process, since no garbage collection can begin while it runs. Only for modules that you know.
