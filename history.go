@@ -171,7 +171,7 @@ func (m *Module) first(ctx context.Context, bin []byte, unread error) error {
 	var refused error
 	switch {
 	case unread != nil:
-		refused = m.refuse(&release{name: filepath.Base(m.path)}, StepRead, unread)
+		refused = m.refuse(&release{name: nameOf(m.path)}, StepRead, unread)
 	case h != nil && m.path != "" && h.Rejected != "" && digestOf(bin) == h.Rejected:
 		if err := m.resume(ctx); err != nil {
 			m.remember(err)

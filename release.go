@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
@@ -86,7 +88,7 @@ func (r *release) noFunction(name string) error {
 func (r *release) describe(bin []byte, path string) error {
 	r.name, r.version = "module", r.digest[:12]
 	if path != "" {
-		r.name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		r.name = nameOf(path)
 	}
 	payload, ok, err := wasm.CustomSection(bin, abi.ManifestSection)
 	if err != nil {
@@ -105,6 +107,18 @@ func (r *release) describe(bin []byte, path string) error {
 		r.version = r.manifest.Version
 	}
 	return nil
+}
+
+// nameOf is the name of a module without a manifest. A file's name may be any bytes, but labels of metrics,
+// spans and JSON are UTF-8, and a control character would forge lines of the log.
+func nameOf(path string) string {
+	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return utf8.RuneError
+		}
+		return c // bytes that are no UTF-8 come as RuneError already
+	}, name)
 }
 
 // compile makes code and the table of functions, of what may run with what is granted. The bytes are not kept: an engine has its own copy.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -270,4 +272,27 @@ func BenchmarkCall(b *testing.B) {
 	}
 	run("without")
 	run("counted", isomer.WithObserver(metrics.NewCollector()))
+}
+
+// TestFileNameOfAnyBytes opens a module whose name comes from a file's: client_golang panics at labels
+// that are not UTF-8.
+func TestFileNameOfAnyBytes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kit\xff\n.wasm")
+	if err := os.WriteFile(path, enginetest.Guest{Version: "1"}.Build(), 0o600); err != nil {
+		t.Skipf("this file system has no such names: %v", err)
+	}
+	c := metrics.NewCollector()
+	m, err := isomer.Open(context.Background(), path, isomer.WithObserver(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	const name = "kit\uFFFD\uFFFD"
+	if m.Name() != name {
+		t.Errorf("the module's name is %q, want %q", m.Name(), name)
+	}
+	series := `isomer_instances{module="` + name + `",state="idle",version="` + m.Version() + `"}`
+	if got := scraper(t, c)(); got[series] != "1" {
+		t.Errorf("no %s in %v", series, got)
+	}
 }
