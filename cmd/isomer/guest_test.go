@@ -127,6 +127,54 @@ ISOMER_BYTES(total) { /* the order of this input and the one before */
 	}
 }
 
+// TestGuestPanic has a module die with words: they reach whoever asked for its output.
+func TestGuestPanic(t *testing.T) {
+	for lang, edit := range map[string]struct{ file, old, new string }{
+		"go":   {"main.go", `return energy{}, errors.New("a pulse count is below 0")`, `panic(errors.New("a pulse count is below 0"))`},
+		"rust": {"src/lib.rs", `return Err("a pulse count is below 0".to_string())`, `panic!("a pulse count is below 0")`},
+		"as":   {"index.ts", `return fail("a pulse count is below 0")`, `throw new Error("a pulse count is below 0")`},
+	} {
+		t.Run(lang, func(t *testing.T) {
+			if tool := missing(lang); tool != "" {
+				t.Skipf("%s is not here", tool)
+			}
+			dir := filepath.Join(t.TempDir(), "meter")
+			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
+				t.Fatal(talk)
+			}
+			linkModules(t, lang, dir)
+			replaceIn(t, filepath.Join(dir, edit.file), edit.old, edit.new)
+			replaceIn(t, filepath.Join(dir, "isomer.json"), `    {"function": "total", "input": [-1], "error": "below 0"},`, "")
+			if status, out, talk := command(t, "build", dir); status != 0 {
+				t.Fatalf("%s%s", out, talk)
+			}
+			var words bytes.Buffer
+			m, err := isomer.Open(t.Context(), filepath.Join(dir, "meter.wasm"), isomer.WithWatch(false), isomer.WithOutput(&words))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			_, err = m.Call(t.Context(), "total", []byte("[-1]"))
+			var trap *isomer.TrapError
+			if !errors.As(err, &trap) || !strings.Contains(words.String(), "a pulse count is below 0") {
+				t.Errorf("%v, words %q", err, words.String())
+			}
+		})
+	}
+}
+
+// replaceIn edits a file that has old in one place.
+func replaceIn(t *testing.T, file, old, new string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(b), old) != 1 {
+		t.Fatalf("%s: %v, or not one %q", file, err, old)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(b), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestGuestRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "meter")
 	if status, _, talk := command(t, "new", dir); status != 0 {
