@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"Deadline", testDeadline},
 		{"Cancel", testCancel},
 		{"MemoryCeiling", testMemoryCeiling},
+		{"TableCeiling", testTableCeiling},
 		{"LinkErrorListsAll", testLink},
 		{"StartErrors", testStart},
 		{"InstancesAreSeparate", testSeparate},
@@ -140,6 +141,25 @@ func testBombs(t *testing.T, e engine.Engine) {
 			_ = c.Close()
 			if name != "data count" { // a number that nothing is allocated for
 				t.Errorf("%s: accepted", name)
+			}
+		}
+	}
+}
+
+// testTableCeiling grows a table as far as it goes: 2³² entries would be 32 GiB of the host's memory.
+func testTableCeiling(t *testing.T, e engine.Engine) {
+	m := &wasm.Module{}
+	m.Tables = append(m.Tables, wasm.TableType{Elem: wasm.FuncRef, Limits: wasm.Limits{Min: 1}})
+	m.Export("grow", wasm.KindFunc, m.DeclareFunc("grow", wasm.FuncType{Params: []wasm.ValType{wasm.I32}, Results: []wasm.ValType{wasm.I32}}))
+	m.Funcs[0].Body = []byte{0xd0, 0x70, 0x20, 0, 0xfc, 0x0f, 0, 0x0b} // table.grow(null, n)
+	for _, cfg := range []engine.CompileConfig{{}, {Interruptible: true}} {
+		grow := instantiate(t, compile(t, e, m.Encode(), cfg)).Func("grow")
+		for _, step := range []struct{ n, want uint64 }{
+			{math.MaxUint32, math.MaxUint32}, {engine.MaxTableEntries, math.MaxUint32}, {9, 1}, {engine.MaxTableEntries - 10, 10}, {1, math.MaxUint32},
+		} {
+			stack := []uint64{step.n}
+			if err := grow.Call(t.Context(), stack); err != nil || stack[0] != step.want {
+				t.Errorf("grow by %d: %d, %v, want %d", step.n, stack[0], err, step.want)
 			}
 		}
 	}

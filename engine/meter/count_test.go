@@ -160,6 +160,30 @@ func TestMeteredLoopsDoTheSame(t *testing.T) {
 	}
 }
 
+// TestTurnBeyondABatchGoesOn has a loop of which one turn costs more than the host gives at once: the payment
+// must not be asked for again and again without a turn.
+func TestTurnBeyondABatchGoesOn(t *testing.T) {
+	e, err := wazero.New(wazero.WithInterpreter())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	fill := []byte{0x41, 0, 0x41, 0, 0x41, 0x80, 0x80, 0xf8, 0, 0xfc, 0x0b, 0} // 1.9 MiB, price 122,880; a batch is 65,536
+	for name, body := range map[string][]byte{
+		"counted": turns(3, 1, slices.Concat(fill, bump)...),
+		"paid":    slices.Concat([]byte{0x41, 3, 0x21, 1, 0x01, 0x03, 0x40}, fill, bump, down(1)),
+	} {
+		m := function(body)
+		m.AddMemory(32, 32)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		stack := make([]uint64, 1)
+		if err := call(t, e, m.Encode(), ctx, true, stack); err != nil || stack[0] != 3 {
+			t.Errorf("%s: %d turns, %v", name, stack[0], err)
+		}
+		cancel()
+	}
+}
+
 // TestFrames gives functions without a name the index that they had.
 func TestFrames(t *testing.T) {
 	m := &wasm.Module{}

@@ -101,12 +101,11 @@ func Rewrite(m *wasm.Module) (Shift, error) {
 // writer rewrites one module.
 type writer struct {
 	m       *wasm.Module
-	refill  uint32 // index of the new import; functions from there on move by one
-	funcs   uint32 // number of functions before
-	globals uint32 // number of globals before: the index of the new one
-	settle  uint32 // index of the function that pays
-	range_  uint32 // index of the function that pays for a bulk operation
-	params  []uint32
+	refill  uint32   // index of the new import; functions from there on move by one
+	funcs   uint32   // number of functions before
+	globals uint32   // number of globals before: the index of the new one
+	settle  uint32   // index of the function that pays
+	range_  uint32   // index of the function that pays for a bulk operation
 	loops   []uint32 // cost of each loop of the function, in order of their heads
 	open    []int32  // index in loops of each open block's loop, -1 outside
 	static  []bool   // of each loop: what it stands in pays for all its turns

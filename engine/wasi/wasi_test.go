@@ -503,7 +503,7 @@ func TestRandom(t *testing.T) {
 		}
 		return string(g.mem[bufAt : bufAt+32])
 	}
-	if draw(false) != draw(false) {
+	if first := draw(false); draw(false) != first {
 		t.Error("the fixed sequence is none")
 	}
 	if a := draw(true); a == draw(true) || a == draw(false) {

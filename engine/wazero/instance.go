@@ -153,8 +153,6 @@ func (i *instance) failure(fn string, err error) error {
 func callError(fn string, err error) error {
 	var exit *sys.ExitError
 	if errors.As(err, &exit) {
-		switch exit.ExitCode() {
-		}
 		return &engine.TrapError{Func: fn, Reason: fmt.Sprintf("the module exited with code %d", exit.ExitCode()), Cause: err}
 	}
 	text := err.Error()
