@@ -237,6 +237,7 @@ func TestHostileFiles(t *testing.T) {
 			put(good)
 			look()
 			serves(good, "a whole module")
+			last = ""
 		}
 		bad := damage(r, good)
 		if bytes.Equal(bad, good) {
@@ -267,6 +268,7 @@ func TestHostileFiles(t *testing.T) {
 		put(good)
 		look()
 		serves(good, "the good module again")
+		last = ""
 	}
 	total := 0
 	for _, step := range slices.Sorted(maps.Keys(refused)) {
