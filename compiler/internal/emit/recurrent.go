@@ -11,11 +11,14 @@ import (
 
 // recurrentTile is the tile of the product with the state. A batch of one has a single row to hold, so
 // more columns keep as many sums in flight.
-func recurrentTile(batch, n int) kernel.Tile {
-	if batch == 1 {
+func recurrentTile(batch int, w *ir.Value) kernel.Tile {
+	switch n := w.Type.Shape[1]; {
+	case batch == 1:
 		return kernel.Tile{MR: 1, NV: min(8, (n+3)/4), Unroll: 8}
+	case w.Const == nil:
+		return tile(n)
 	}
-	return tile(n)
+	return skewTile
 }
 
 // recurrent walks the whole batch at once, or each sequence of its own length.
@@ -30,7 +33,7 @@ func (l *lowerer) recurrent(op ir.Recurrent, n *ir.Node, in []plan.Layout) error
 		Cell: op.Cell, Batch: batch / len(lens), Hidden: hidden,
 		XStep: single(steps, batch*width), YStep: single(steps, batch*hidden*4),
 		F: act(op.F), G: act(op.G), H: act(op.H), Clip: op.Clip,
-		Linear: op.Linear, Coupled: op.Coupled, Tile: recurrentTile(batch/len(lens), n.In[1].Type.Shape[1]),
+		Linear: op.Linear, Coupled: op.Coupled, Tile: recurrentTile(batch/len(lens), n.In[1]),
 	}
 	for _, a := range []kernel.Act{k.F, k.G, k.H} {
 		if !a.Supported() {
@@ -94,6 +97,12 @@ func (l *lowerer) weights(v *ir.Value, at plan.Layout, t kernel.Tile) (address, 
 	k, n := v.Type.Shape[0], v.Type.Shape[1]
 	if v.Const == nil {
 		return at.Address, n * 4, t.NV * 16
+	}
+	if t.Skew {
+		var g kernel.Gemm
+		g.Seg0, g.Seg1, g.Depth, g.N = 1, 1, k, n
+		skew(&g)
+		return l.plan.Consts.Skewed(kernel.Skewed(v.Const.F, k, n, k, n), n), g.BRow, g.BPanel
 	}
 	return l.plan.Consts.Panels(v.Const.F, k, n, n, t.PanelCols()), t.NV * 16, k * t.NV * 16
 }
