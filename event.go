@@ -16,7 +16,7 @@ const (
 	ShadowStarted    EventKind = "shadow started"    // live calls are compared: Cases wanted
 	ShadowEnded      EventKind = "shadow ended"      // Cases compared, Differed, Dropped, Took; Err where it says no or could not compare
 	StateCarried     EventKind = "state carried"     // Bytes, Took
-	StateLost        EventKind = "state lost"        // the old module could not give it: Err
+	StateLost        EventKind = "state lost"        // the old module could not give it, or the new one has no function for it: Err
 	Loaded           EventKind = "loaded"            // the first generation serves: Times
 	Swapped          EventKind = "swapped"           // a new generation serves: Times
 	RolledBack       EventKind = "rolled back"       // the previous module serves; Err where state was not carried
@@ -96,8 +96,15 @@ func (e Event) log(l *slog.Logger) {
 	if e.Took > 0 {
 		attrs = append(attrs, "took", e.Took)
 	}
-	if e.Kind == ShadowEnded {
+	switch e.Kind {
+	case Gated, ShadowStarted:
+		attrs = append(attrs, "cases", e.Cases)
+	case ShadowEnded:
 		attrs = append(attrs, "compared", e.Cases, "differed", e.Differed, "dropped", e.Dropped)
+	case StateCarried:
+		attrs = append(attrs, "bytes", e.Bytes)
+	case Refused:
+		attrs = append(attrs, "step", e.Step)
 	}
 	if e.Err != nil {
 		attrs = append(attrs, "error", e.Err)

@@ -181,7 +181,7 @@ func WithEvents(f func(Event)) Option {
 	}
 }
 
-// WithLogger writes each event to l.
+// WithLogger writes each event to l: as a warning where it has an Err, otherwise as information.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -192,7 +192,8 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithOutput sends what a WASI module writes to stdout and stderr to w. Default: discarded.
+// WithOutput sends what a WASI module writes to stdout and stderr to w. Default: discarded, and with it the
+// words of a panic: without them a TrapError says "unreachable" and no more.
 func WithOutput(w io.Writer) Option {
 	return func(o *options) error {
 		if w == nil {

@@ -223,11 +223,16 @@ func giveBack(g *generation, held []*slot) {
 // old's calls and returns old's slots, held, so that no call changes state that was already saved.
 //
 // An error is next's: it does not take the state. State that old cannot give, because it is broken
-// or a call hangs in it, is lost with an event; refusing next would make that last for ever.
+// or a call hangs in it, is lost with an event; refusing next would make that last for ever. So is
+// state that next has no function for, which may be what its author wants.
 //
 // try is what bounds next; nil: next served before.
 func (m *Module) carry(ctx context.Context, old, next *generation, try *trial, t *SwapTimes) (held []*slot, err error) {
-	if !old.release.stateful || !next.release.stateful {
+	if !old.release.stateful {
+		return nil, nil
+	}
+	if !next.release.stateful {
+		m.emit(next.release, Event{Kind: StateLost, Err: fmt.Errorf("%s does not export both %s and %s", next.release.title(), abi.ExportSave, abi.ExportRestore)})
 		return nil, nil
 	}
 	begin := time.Now()

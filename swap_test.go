@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -244,8 +246,39 @@ func TestStateIsCarried(t *testing.T) {
 	if err := m.Swap(t.Context(), enginetest.Guest{Version: "3"}.Build()); err != nil {
 		t.Fatal(err)
 	}
+	if e := events.wait(t, isomer.StateLost); e.Err == nil || !strings.Contains(e.Err.Error(), abi.ExportRestore) {
+		t.Errorf("event = %+v", e)
+	}
 	if n := count(); n != 1 {
 		t.Errorf("count = %d in a module that restores nothing, want 1", n)
+	}
+}
+
+// What an operator reads of a swap: how many cases passed, how much state came along, and what was wrong.
+func TestLogger(t *testing.T) {
+	build := func(version string, stateful bool) []byte {
+		return enginetest.Guest{Version: version, Stateful: stateful, Manifest: &abi.Manifest{
+			Name: "rules", Version: version, Functions: []abi.Function{{Name: "version", Convention: abi.Bytes}},
+			Golden: []abi.Golden{{Function: "version", Output: []byte(version)}},
+		}}.Build()
+	}
+	var log strings.Builder
+	m := openBytes(t, build("1", true), isomer.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	for _, bin := range [][]byte{build("2", true), build("3", false), nil} {
+		_ = m.Swap(t.Context(), bin)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`level=INFO msg=gated .* version=1 .* cases=1`, `level=INFO msg=loaded .* version=1 generation=1 `,
+		`level=INFO msg="state carried" .* version=2 .* bytes=4`, `level=INFO msg=swapped .* version=2 generation=2 `,
+		`level=WARN msg="state lost" .* version=3 .* error=.*isomer_restore`, `level=INFO msg=drained .* version=2 generation=2 `,
+		`level=WARN msg=refused .* generation=3 .* step=manifest error=`,
+	} {
+		if !regexp.MustCompile(line).MatchString(log.String()) {
+			t.Errorf("no line %s in\n%s", line, log.String())
+		}
 	}
 }
 
