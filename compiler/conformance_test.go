@@ -16,7 +16,7 @@ import (
 )
 
 // TestConformance runs every ONNX backend case that the compiler takes and compares the module's
-// outputs with the case's. Which cases are refused stands in testdata/onnx-refused.txt with the
+// outputs with the case's. Which cases are refused stands in conformance/onnx-excluded.txt with the
 // reason, so that a case can neither fall out nor come in unseen.
 //
 // A folder named node, of the ONNX node tests, may stand beside those of the shared data; inputs that
@@ -111,7 +111,7 @@ func TestLightNetworks(t *testing.T) {
 func refusedCases(t *testing.T) map[string]bool {
 	t.Helper()
 	refused := map[string]bool{}
-	list, err := os.ReadFile(filepath.Join("testdata", "onnx-refused.txt"))
+	list, err := os.ReadFile(filepath.Join("..", "conformance", "onnx-excluded.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -156,7 +156,7 @@ func TestTreeThresholdsRoundToTheSafeSide(t *testing.T) {
 	for i, mode := range treeModes[:4] {
 		n := treeNode{value: third, outcomes: treeOutcomes[i]}
 		for _, x := range []float32{float32(third), math.Nextafter32(float32(third), 0)} {
-			v := n.split()
+			v := n.split(false)
 			holds := [...]bool{float64(x) <= third, float64(x) < third, float64(x) >= third, float64(x) > third}[i]
 			if got := [...]bool{x <= v, x < v, x >= v, x > v}[i]; got != holds {
 				t.Errorf("%s: %v against %v is %v, want %v", mode, x, third, got, holds)

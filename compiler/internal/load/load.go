@@ -106,11 +106,12 @@ type loader struct {
 	unfilled map[string]Unsupported
 	// budget is the work that is left for what is computed now: constants folded, made up or
 	// rearranged, in elements written and, for sums, an eighth of those read.
-	budget float64
-	labels []string            // of classes
-	used   []string            // inputs that were fixed
-	depth  int                 // of bodies around the node
-	said   map[string]ir.Shape // the shapes that the model states in full
+	budget  float64
+	labels  []string            // of classes
+	used    []string            // inputs that were fixed
+	depth   int                 // of bodies around the node
+	rounded bool                // an input is f64 in the model and f32 here
+	said    map[string]ir.Shape // the shapes that the model states in full
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -136,6 +137,9 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 	}
 	if opt.Budget > 0 {
 		l.budget = float64(opt.Budget)
+	}
+	if _, ok := m.Opsets[""]; !ok { // every node is of another domain
+		l.opset = maxOpset
 	}
 	if l.opset < minOpset || l.opset > maxOpset {
 		return nil, fmt.Errorf("%w: operator set version %d; %d to %d are compiled", ErrUnsupported, l.opset, minOpset, maxOpset)
@@ -288,6 +292,7 @@ func (l *loader) inputs(g *onnx.Graph) error {
 			l.vals[in.Name] = ir.ConstValue(in.Name, ir.NewTensor(t))
 			continue
 		}
+		l.rounded = l.rounded || in.DType == onnx.F64
 		v := &ir.Value{Name: in.Name, Type: t}
 		l.vals[in.Name] = v
 		l.graph.In = append(l.graph.In, v)

@@ -28,5 +28,10 @@ func nonMaxSuppression(c *context) []*ir.Value {
 		return nil
 	}
 	op.Most = min(toInt(most.I[0]), boxes.Type.Shape[1])
-	return []*ir.Value{c.add(op, boxes, scores)}
+	y := c.add(op, boxes, scores)
+	// The model may say how many boxes there are: the first ones, then.
+	if said := c.declared(0); c.err == nil && len(said) == 2 && said[0] > 0 && said[0] < y.Type.Shape[0] {
+		y = c.cut(y, 0, 0, said[0])
+	}
+	return []*ir.Value{y}
 }

@@ -40,9 +40,13 @@ var treeOutcomes = []int{
 	ir.TreeLess | ir.TreeGreater | ir.TreeNaN, ir.TreeEqual,
 }
 
-// split is the threshold in f32 that divides the f32 numbers as the f64 one does.
-func (n treeNode) split() float32 {
+// split is the threshold in f32 that divides the f32 numbers as the f64 one does. If the numbers were f64
+// and are rounded, it is rounded alike, so that an equal one stays equal.
+func (n treeNode) split(rounded bool) float32 {
 	f := float32(n.value)
+	if rounded {
+		return f
+	}
 	down := n.outcomes&ir.TreeLess != 0 == (n.outcomes&ir.TreeEqual != 0)
 	switch {
 	case n.outcomes&(ir.TreeLess|ir.TreeGreater) == 0 || n.outcomes&ir.TreeLess != 0 && n.outcomes&ir.TreeGreater != 0:
@@ -96,7 +100,7 @@ func (t *table) flatten(c *context, f *forest, root int) {
 			n.value = n.member[len(n.member)-1]
 		}
 		open = append(open, branch{n.no, len(t.values)}, branch{n.yes, -1})
-		t.add(n.feature, n.outcomes, 0, n.split())
+		t.add(n.feature, n.outcomes, 0, n.split(c.rounded))
 	}
 }
 
