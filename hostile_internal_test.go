@@ -19,11 +19,11 @@ import (
 	"github.com/isomer-iot/isomer/engine/wazero"
 )
 
-// How much damage is done: 3,000 files in the normal test, as many as ISOMER_HOSTILE says otherwise (100,000
-// for docs/benchmarks.md). ISOMER_HOSTILE_MODULES is a directory of more modules to damage, *.wasm.
+// How much damage is done: 3,000 files in the normal test, as many as ISOMER_DAMAGED says otherwise (100,000
+// for docs/benchmarks.md). ISOMER_DAMAGED_MODULES is a directory of more modules to damage, *.wasm.
 const (
-	hostileEnv        = "ISOMER_HOSTILE"
-	hostileModulesEnv = "ISOMER_HOSTILE_MODULES"
+	hostileEnv        = "ISOMER_DAMAGED"
+	hostileModulesEnv = "ISOMER_DAMAGED_MODULES"
 	hostileDefault    = 3000
 )
 
