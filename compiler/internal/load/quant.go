@@ -63,7 +63,11 @@ type grid struct {
 
 // grid reads scale and zero point from inputs i and i+1.
 func (c *context) grid(i int) grid {
-	return grid{scale: c.input(i), zero: c.optional(i + 1), axis: c.attrInt("axis", 1), block: c.attrInt("block_size", 0)}
+	g := grid{scale: c.input(i), zero: c.optional(i + 1), axis: c.attrInt("axis", 1), block: c.attrInt("block_size", 0)}
+	if !g.scale.Type.DType.Float() {
+		c.fail("the scale is %v", g.scale.Type)
+	}
+	return g
 }
 
 // single returns the scale and the zero point of a whole tensor that are known now.
@@ -90,6 +94,9 @@ func (c *context) spreadOver(v *ir.Value, g grid, x ir.Shape) *ir.Value {
 		axis := c.axis(g.axis, len(x))
 		if c.err != nil || len(s) != len(x) || s[axis] != (x[axis]+g.block-1)/g.block {
 			c.fail("scales %v do not fit blocks of %d along axis %d of %v", s, g.block, axis, x)
+			return v
+		}
+		if !c.spend(float64(x[axis])) {
 			return v
 		}
 		at := make([]int64, x[axis])

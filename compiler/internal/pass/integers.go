@@ -143,7 +143,7 @@ func (q *quantised) quantisation(v *ir.Value) (*ir.Node, ir.Quantize, bool) {
 func (q *quantised) rewrite(n *ir.Node) (fresh []*ir.Node, last *ir.Node, err error) {
 	switch op := n.Op.(type) {
 	case ir.Conv:
-		if len(n.In) != 3 || op.Act.Fn != "" {
+		if len(n.In) != 3 || op.Act.Fn != "" || len(op.Strides) > 2 {
 			return nil, nil, nil
 		}
 		return q.product(n, ir.IntConv{Strides: op.Strides, Dilations: op.Dilations, Pads: op.Pads, Group: op.Group}, nil)
