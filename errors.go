@@ -26,6 +26,14 @@ var (
 	ErrResult = errors.New("result cannot be encoded")
 	// ErrRefused is a module that was not published; the error is a *RefusedError.
 	ErrRefused = errors.New("module refused")
+	// ErrPermission is a module that wants what it was not granted; the error is a *PermissionError within a
+	// *RefusedError.
+	ErrPermission = errors.New("permission is missing")
+	// ErrSuperseded is the cause of a refusal: while the module was in its shadow, a newer one came, or a
+	// Rollback.
+	ErrSuperseded = errors.New("a newer module or a rollback came before the shadow ended")
+	// ErrStoreFull is a Set beyond the limit of what a module may keep in a Store.
+	ErrStoreFull = errors.New("no room is left for this module")
 	// ErrNoPrevious is a Rollback with nothing to return to.
 	ErrNoPrevious = errors.New("isomer: no previous module")
 )

@@ -9,6 +9,21 @@ import (
 	"github.com/isomer-iot/isomer/abi"
 )
 
+// GoldenError is a golden case that failed. All that failed are joined in the Cause of a *RefusedError with
+// StepGate; where the last one lost its instance, those behind it were not tried.
+type GoldenError struct {
+	Index    int // in the manifest's list
+	Function string
+	Cause    error // what differs, or the error of the call
+}
+
+func (e *GoldenError) Error() string {
+	return fmt.Sprintf("golden[%d] %s: %v", e.Index, e.Function, e.Cause)
+}
+
+// Unwrap gives the cause.
+func (e *GoldenError) Unwrap() error { return e.Cause }
+
 // gate runs the golden cases in an instance of their own, which is thrown away: what they leave
 // behind in memory must not be what the first real call meets. It reports every case that fails.
 // A failure has its step: an instance that cannot be made is no case that failed.
@@ -29,7 +44,7 @@ func (m *Module) gate(try *trial, t *SwapTimes) (Step, error) {
 		if err == nil {
 			continue
 		}
-		failed = append(failed, fmt.Errorf("golden[%d] %s: %w", k, g.Function, try.blame(err)))
+		failed = append(failed, &GoldenError{Index: k, Function: g.Function, Cause: try.blame(err)})
 		if lost(err) {
 			break // the instance died; the cases behind it cannot be tried
 		}

@@ -201,10 +201,6 @@ func WithRehearsal() Option {
 	return func(o *options) error { o.grants.rehearse = true; return nil }
 }
 
-// ErrPermission is a module that wants what it was not granted; the error is a *PermissionError within a
-// *RefusedError.
-var ErrPermission = errors.New("permission is missing")
-
 // PermissionError lists everything that a module wants and does not get.
 type PermissionError struct{ Missing []MissingPermission }
 

@@ -121,7 +121,8 @@ func nameOf(path string) string {
 	}, name)
 }
 
-// compile makes code and the table of functions, of what may run with what is granted. The bytes are not kept: an engine has its own copy.
+// compile makes code and the table of functions, of what may run with what is granted. The bytes are not
+// kept: an engine has its own copy.
 func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 	code, err := m.engine.Compile(ctx, bin, engine.CompileConfig{MaxPages: m.maxPages(r), Interruptible: m.opts.deadline > 0})
 	if err != nil {

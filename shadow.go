@@ -60,10 +60,6 @@ const (
 	defaultFor   = time.Minute
 )
 
-// ErrSuperseded is the cause of a refusal: while the module was in its shadow, a newer one came, or a
-// Rollback.
-var ErrSuperseded = errors.New("a newer module or a rollback came before the shadow ended")
-
 // ShadowError says how a shadow ended that refused its module.
 type ShadowError struct {
 	Wanted, Compared, Differed int
@@ -88,8 +84,9 @@ func (e *ShadowError) Unwrap() []error { return e.First }
 //
 // Where state is carried (isomer_save and isomer_restore on both sides) the new module begins with a copy
 // of one instance's state and follows the calls of that instance in their order; after a gap it takes a
-// new copy. Callers wait for that instance while isomer_save runs. Other modules begin fresh and get every call that fits: what
-// remembers earlier calls without isomer_save differs in its shadow, and needs a Compare that knows.
+// new copy. Callers wait for that instance while isomer_save runs. Other modules begin fresh and get every
+// call that fits: what remembers earlier calls without isomer_save differs in its shadow, and needs a Compare
+// that knows.
 //
 // Open and New compare nothing, since nothing serves yet; nor does Rollback.
 func WithShadow(s Shadow) Option {

@@ -2,7 +2,6 @@ package isomer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,9 +22,6 @@ type Store interface {
 	// Keys lists the keys that begin with prefix, ordered by their bytes.
 	Keys(ctx context.Context, module, prefix string) ([]string, error)
 }
-
-// ErrStoreFull is a Set beyond the limit of what a module may keep.
-var ErrStoreFull = errors.New("no room is left for this module")
 
 // StoreOption changes a store before it exists.
 type StoreOption func(*storeLimits) error

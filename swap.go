@@ -38,8 +38,8 @@ func (m *Module) Swap(ctx context.Context, bin []byte) error {
 
 // Rollback puts the module that served before back into service. It is kept compiled, so this takes
 // as long as making its instances; after a restart it comes from WithHistory and is compiled first.
-// ErrNoPrevious says that there is none, and why where one should be. The module rolled away from is not taken from its file again
-// until the file's content changes. A second Rollback undoes the first.
+// ErrNoPrevious says that there is none, and why where one should be. The module rolled away from is not
+// taken from its file again until the file's content changes. A second Rollback undoes the first.
 func (m *Module) Rollback(ctx context.Context) error {
 	m.lockSwapping(ErrSuperseded)
 	defer m.swapping.Unlock()
@@ -78,8 +78,7 @@ func (m *Module) Rollback(ctx context.Context) error {
 	return nil
 }
 
-// replace takes bin through all steps into service. The caller holds
-// m.swapping.
+// replace takes bin through all steps into service. The caller holds m.swapping.
 func (m *Module) replace(ctx context.Context, bin []byte) error {
 	old := m.current.Load()
 	start := time.Now()

@@ -143,16 +143,15 @@ func gateFailures(err error, cases int) map[int]string {
 	}
 	out := map[int]string{}
 	for _, e := range joined.Unwrap() {
-		var k int
-		place, what, _ := strings.Cut(e.Error(), ": ")
-		if _, err := fmt.Sscanf(place, "golden[%d]", &k); err != nil {
+		g, ok := errors.AsType[*isomer.GoldenError](e)
+		if !ok {
 			return nil
 		}
-		out[k] = what
+		out[g.Index] = g.Cause.Error()
 		if as[*isomer.TrapError](e) || as[*isomer.LimitError](e) {
 			// The instance died, and the bridge tries no case behind this one.
-			for later := k + 1; later < cases; later++ {
-				out[later] = fmt.Sprintf("not tried, golden case %d ended the instance", k)
+			for later := g.Index + 1; later < cases; later++ {
+				out[later] = fmt.Sprintf("not tried, golden case %d ended the instance", g.Index)
 			}
 		}
 	}
