@@ -36,7 +36,7 @@ isomer's own, and its stdout is the answer; FUNCTION may be left out.
 ` + allowHelp,
 		Example: `  isomer call model.wasm classify --image photo.jpg
   isomer call model.wasm run --input x.f32 --output y.f32
-  isomer call meter.wasm total --json '{"pulses": 3}'
+  isomer call meter/meter.wasm total --json '[250, 750]'
   isomer call math.wasm add --args 1,2
   echo to be or not to be | isomer call words.wasm
   isomer call station.wasm poll --allow log --allow kv=state --allow http=api.example.com`,

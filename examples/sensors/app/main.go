@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	module, err := isomer.Open(ctx, s.module, isomer.WithLogger(log), isomer.WithDeadline(10*time.Second))
+	module, err := isomer.Open(ctx, s.module, isomer.WithLogger(log), isomer.WithOutput(stderr), isomer.WithDeadline(10*time.Second))
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		defer func() {
 			end()
 			<-sent
-			log.Info("stopped", "not sent", out.Waiting(), "dropped", out.Dropped())
+			level := slog.LevelInfo
+			if out.Waiting() > 0 || out.Dropped() > 0 {
+				level = slog.LevelWarn // readings are lost
+			}
+			log.Log(context.Background(), level, "stopped", "not sent", out.Waiting(), "dropped", out.Dropped())
 		}()
 	}
 	return loop(ctx, s, module, emit)
