@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -169,6 +170,10 @@ func TestObserverAfterClose(t *testing.T) {
 	}
 }
 
+// compiles is false where the default engine is wazero's interpreter, which allocates for each call of a guest's
+// function.
+const compiles = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
+
 // An observer's words cost nothing where there is none: one comparison, no allocation.
 func TestNoObserverNoAllocation(t *testing.T) {
 	m := openBytes(t, enginetest.Guest{}.Build())
@@ -177,7 +182,7 @@ func TestNoObserverNoAllocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(100, func() { out, _ = m.CallInto(ctx, out, "echo", in) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { out, _ = m.CallInto(ctx, out, "echo", in) }); n != 0 && compiles {
 		t.Errorf("%v allocations a call", n)
 	}
 }

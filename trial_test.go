@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,8 +50,8 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := isomer.New(ctx, enginetest.Guest{Hang: "start"}.Build())
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("New: %v", err)
+	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "not done after") {
+		t.Errorf("New: %v, want the caller's deadline and not the gate's", err)
 	}
 }
 
