@@ -346,3 +346,29 @@ func TestSources(t *testing.T) {
 		last = now
 	}
 }
+
+// TestSourcesMadeAgain moves the folder away, as a checkout or an unpacked archive does, and makes it anew.
+func TestSourcesMadeAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "meter")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, err := watchSources(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for k := range 3 { // at most two are of the renaming itself
+		select {
+		case <-s.changed:
+		case <-time.After(devTime):
+			t.Fatalf("%d marks: the new folder is not looked at", k)
+		}
+	}
+}

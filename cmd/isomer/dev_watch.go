@@ -99,6 +99,10 @@ func (s *sources) follow() {
 			if !ok {
 				return
 			}
+			if e.Name == s.dir && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
+				// The watch went with the folder, and one that is made again in its place has no events.
+				s.blind.Do(func() { go s.poll() })
+			}
 			if e.Op == fsnotify.Chmod || ignoredFile(filepath.Base(e.Name)) {
 				continue
 			}
