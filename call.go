@@ -95,7 +95,7 @@ func (c *call) heal(ctx context.Context) error {
 	inst, err := c.m.newInstance(ctx, c.g.release)
 	if err != nil {
 		c.g.pool.put(c.s)
-		return &TrapError{Function: c.f.Name, Module: c.g.release.title(), Cause: fmt.Errorf("no instance: %w", err)}
+		return c.classify(fmt.Errorf("no instance: %w", err)) // a limit where ctx ended, or memory
 	}
 	c.s.inst = inst
 	return nil

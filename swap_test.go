@@ -155,6 +155,10 @@ func TestRefusals(t *testing.T) {
 			if !errors.As(err, &refused) || !errors.Is(err, isomer.ErrRefused) || refused.Step != test.step || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("err = %v", err)
 			}
+			var failed *isomer.GoldenError
+			if found := errors.As(err, &failed); found != (test.step == isomer.StepGate) || found && (failed.Function == "" || failed.Cause == nil) {
+				t.Errorf("golden case: %+v", failed)
+			}
 			if e := events.wait(t, isomer.Refused); e.Step != test.step || !errors.Is(e.Err, isomer.ErrRefused) || len(e.Digest) != 64 || e.Module == "" || e.Version == "" {
 				t.Errorf("event = %+v", e)
 			}
