@@ -43,7 +43,7 @@ func integers(g *ir.Graph) error {
 }
 
 // hoistTransposes moves the transpose between a dequantisation and what computes with it before the
-// quantisation of the model's input, where floats are turned.
+// dequantisation, and that of the model's input before its quantisation: its floats are turned fast.
 func hoistTransposes(g *ir.Graph) error {
 	for changed := true; changed; {
 		changed = false
@@ -55,7 +55,11 @@ func hoistTransposes(g *ir.Graph) error {
 			}
 			before := made[n.In[0]]
 			switch before.Op.(type) {
-			case ir.Dequantize, ir.Quantize:
+			case ir.Dequantize:
+			case ir.Quantize:
+				if made[before.In[0]] != nil { // bytes are turned in less time than floats
+					continue
+				}
 			default:
 				continue
 			}
