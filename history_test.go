@@ -31,7 +31,7 @@ func TestRollbackAfterRestart(t *testing.T) {
 	waitVersion(t, m, events, "2")
 	must(t, m.Close())
 
-	m, events = restart(t, path, dir)
+	m, _ = restart(t, path, dir)
 	if got := version(t, m); got != "2" {
 		t.Fatalf("version %s after a restart", got)
 	}

@@ -74,15 +74,6 @@ type record struct {
 	}
 }
 
-func decode(t *testing.T, b []byte) record {
-	t.Helper()
-	var r record
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
-	return r
-}
-
 // running is the application at work.
 type running struct {
 	t    *testing.T
