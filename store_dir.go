@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/isomer-iot/isomer/abi"
 )
@@ -64,6 +65,10 @@ const (
 	// maxFileName is what file systems take (255), less the prefix and room for those that encrypt names.
 	maxFileName = 140
 )
+
+// abandoned is the age from which a file that is being written is taken for what a power failure left: a write
+// takes milliseconds, and "isomer call" may be used beside a process that serves.
+const abandoned = time.Minute
 
 // fileName is a name that each file system takes, and tells from every other on each: letters of one case, digits
 // and '-' stand for themselves, the rest is %XX. The prefix keeps ".", "nul" and the like from being what they are.
@@ -270,7 +275,9 @@ func (sp *dirSpace) load() error {
 	sp.used = 0
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), newFile) {
-			_ = os.Remove(filepath.Join(sp.dir, e.Name()))
+			if st, err := e.Info(); err == nil && time.Since(st.ModTime()) > abandoned {
+				_ = os.Remove(filepath.Join(sp.dir, e.Name()))
+			}
 			continue
 		}
 		key, hashed, ok := sp.key(e.Name())

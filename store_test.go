@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
@@ -131,11 +132,15 @@ func TestDirStoreOutlivesProcess(t *testing.T) {
 	// What a power failure leaves, and what others put there.
 	folder := filepath.Join(dir, "k-meter")
 	for name, content := range map[string]string{
-		"new-123": "half wri", "README": "by hand", "k-%4": "x", "k-%GG": "x", "k-A": "x", "h-" + strings.Repeat("0", 64): "", "h-short": "\xff\xff",
+		"new-123": "half wri", "new-456": "of a process that still writes", "README": "by hand", "k-%4": "x", "k-%GG": "x", "k-A": "x", "h-" + strings.Repeat("0", 64): "", "h-short": "\xff\xff",
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(folder, "new-123"), hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
 	}
 	s = dirStore(t, dir, isomer.WithStoreLimit(16<<10))
 	if got, err := s.Keys(ctx, "meter", ""); err != nil || !slices.Equal(got, []string{long, "total"}) {
@@ -148,6 +153,9 @@ func TestDirStoreOutlivesProcess(t *testing.T) {
 		if err := s.Set(ctx, "meter", fmt.Sprint(k), nil); (err == nil) != want {
 			t.Errorf("set %d: %v", k, err)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(folder, "new-456")); err != nil {
+		t.Errorf("a file that is being written is gone: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "new-123")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a half written file is still there: %v", err)
