@@ -17,6 +17,31 @@ func elem(t ir.DType) kernel.Elem {
 	}[t]
 }
 
+// typed appends the calls of operators on any element type, and of those on indices.
+func (l *lowerer) typed(n *ir.Node, in []plan.Layout, out plan.Layout) error {
+	switch op := n.Op.(type) {
+	case ir.Each:
+		return l.each(kernel.Each{Fn: op.Fn, P: op.P}, out, in)
+	case ir.Cast:
+		return l.each(kernel.Each{Fn: "cast"}, out, in)
+	case ir.Arg:
+		return l.arg(op, in[0], out)
+	case ir.GatherElements:
+		return l.gatherElements(op, in, out)
+	case ir.GatherND:
+		return l.gatherND(op, in, out)
+	case ir.ScatterElements:
+		return l.scatterElements(op, in, out)
+	case ir.ScatterND:
+		return l.scatterND(op, in, out)
+	case ir.TopK:
+		return l.topK(op, n, in[0], out)
+	case ir.Cumulate:
+		return l.cumulate(op, in[0], out)
+	}
+	return fmt.Errorf("no kernel computes %s", n.Op.Name())
+}
+
 // each fills in types, extents and strides of k and calls it; operands broadcast to out's shape.
 func (l *lowerer) each(k kernel.Each, out plan.Layout, in []plan.Layout) error {
 	if !k.Supported() {

@@ -78,24 +78,6 @@ func (l *lowerer) node(n *ir.Node) error {
 			return l.each(kernel.Each{Fn: op.Fn}, out, in)
 		}
 		return l.mapped(kernel.Map{Fn: op.Fn}, out, broadcast(in[0], out.Shape), broadcast(in[1], out.Shape))
-	case ir.Each:
-		return l.each(kernel.Each{Fn: op.Fn, P: op.P}, out, in)
-	case ir.Cast:
-		return l.each(kernel.Each{Fn: "cast"}, out, in)
-	case ir.Arg:
-		return l.arg(op, in[0], out)
-	case ir.GatherElements:
-		return l.gatherElements(op, in, out)
-	case ir.GatherND:
-		return l.gatherND(op, in, out)
-	case ir.ScatterElements:
-		return l.scatterElements(op, in, out)
-	case ir.ScatterND:
-		return l.scatterND(op, in, out)
-	case ir.TopK:
-		return l.topK(op, n, in[0], out)
-	case ir.Cumulate:
-		return l.cumulate(op, in[0], out)
 	case ir.Reshape:
 		if l.plan.IsView(n.Out[0]) {
 			return nil
@@ -152,7 +134,7 @@ func (l *lowerer) node(n *ir.Node) error {
 		l.intBinary(op, n, in, out)
 		return nil
 	}
-	return fmt.Errorf("no kernel computes %s", n.Op.Name())
+	return l.typed(n, in, out)
 }
 
 // packed reports whether input i of op, if it is constant, gets a place of its own making: panels of

@@ -182,7 +182,16 @@ func (c *context) product(a, b *ir.Value) *ir.Value {
 	if c.err != nil {
 		return a
 	}
-	bs := b.Type.Shape
+	as, bs := a.Type.Shape, b.Type.Shape
+	if !a.Type.DType.Float() && a.Type.DType == b.Type.DType && len(as) > 1 && len(bs) > 1 { // rare: no kernel of its own
+		ra, rb := len(as)-1, len(bs)-2
+		wide := c.binary("mul", c.reshape(a, slices.Insert(slices.Clone(as), ra+1, 1)...), c.reshape(b, slices.Insert(slices.Clone(bs), rb, 1)...))
+		if c.err != nil {
+			return a
+		}
+		ws := wide.Type.Shape
+		return c.reshape(c.add(ir.Reduce{Fn: "sum", Axes: []int{len(ws) - 2}}, wide), without(ws, []int{len(ws) - 2})...)
+	}
 	return c.add(ir.MatMul{}, a, b, c.zeros(bs[len(bs)-1]))
 }
 

@@ -200,11 +200,5 @@ func (c *context) contract(a, b term, needed []rune) term {
 	n, m, k, w := dims(batch).Elems(), dims(rows).Elems(), dims(inner).Elems(), dims(columns).Elems()
 	x := matrix(a, slices.Concat(batch, rows, inner), n, m, k)
 	y := matrix(b, slices.Concat(batch, inner, columns), n, k, w)
-	var z *ir.Value
-	if c.err == nil && x.Type.DType != ir.F32 {
-		z = c.add(ir.Reduce{Fn: "sum", Axes: []int{2}}, c.binary("mul", c.reshape(x, n, m, k, 1), c.reshape(y, n, 1, k, w)))
-	} else {
-		z = c.product(x, y)
-	}
-	return term{c.reshape(z, dims(batch, rows, columns)...), slices.Concat(batch, rows, columns)}
+	return term{c.reshape(c.product(x, y), dims(batch, rows, columns)...), slices.Concat(batch, rows, columns)}
 }
