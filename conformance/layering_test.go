@@ -37,7 +37,7 @@ var layers = []rule{
 	{pkg: "engine/...", own: []string{"abi", "wasm", "engine"}},
 
 	{pkg: ".", own: []string{"abi", "wasm", "engine", "engine/wazero"},
-		deps: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sync", "golang.org/x/sys"}},
+		deps: []string{"github.com/fsnotify/fsnotify"}},
 
 	{pkg: "metrics", own: []string{"."}, deps: []string{"github.com/prometheus/client_golang"}},
 	{pkg: "tracing", own: []string{"."}, deps: []string{"go.opentelemetry.io/otel"}},

@@ -27,9 +27,10 @@ type CompileConfig struct {
 	// MaxPages can be: MaxPages.
 	MaxPages uint32
 	// Interruptible makes Func.Call look at its context about once each millisecond and return a
-	// *LimitError when that has ended; a shorter call may not look at all. It costs nothing on entry and in loops
-	// whose turns can be counted beforehand, ≈ 5 % in others, up to 60 % in the tightest (package meter). Without it contexts are looked at by no one while the guest runs, and a
-	// garbage collection waits for a guest in machine code to return.
+	// *LimitError when that has ended; a shorter call may not look at all. It costs nothing on entry and
+	// in loops whose turns can be counted beforehand; other loops become 5 % slower, the tightest 60 %
+	// (package meter). Without it no one looks at contexts while the guest runs, and a garbage
+	// collection waits for a guest in machine code to return.
 	Interruptible bool
 }
 
@@ -75,7 +76,8 @@ type Instance interface {
 // Func is an exported function of one instance.
 type Func interface {
 	// Call runs the function. stack holds the parameters and afterwards the results, as bits, and
-	// has room for the longer of the two; of an i32 or f32 the lower half counts. It allocates nothing unless it fails. After a *TrapError
+	// has room for the longer of the two; of an i32 or f32 the lower half counts. It allocates nothing
+	// unless it fails. After a *TrapError
 	// or *LimitError the instance may only be closed.
 	Call(ctx context.Context, stack []uint64) error
 }

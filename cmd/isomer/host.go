@@ -18,7 +18,7 @@ type hostFlags struct {
 }
 
 func (f *hostFlags) add(c *cobra.Command) {
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "end a call after this `TIME`, such as 10m (default 30s)")
+	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "end a call after this `TIME`, such as 10m; 0: never, for modules that you know")
 	memoryFlag(c, &f.memory)
 	engineFlag(c, &f.engine)
 	allowFlag(c, &f.allow)
@@ -39,10 +39,7 @@ func (f *hostFlags) open(c *cobra.Command, std streams, asJSON bool) (engine.Eng
 	if err != nil {
 		return nil, nil, err
 	}
-	opts = append(opts, isomer.WithEngine(e), isomer.WithOutput(std.err), memory)
-	if f.timeout != 0 {
-		opts = append(opts, isomer.WithDeadline(f.timeout))
-	}
+	opts = append(opts, isomer.WithEngine(e), isomer.WithOutput(std.err), memory, isomer.WithDeadline(f.timeout))
 	return e, opts, nil
 }
 

@@ -5,8 +5,9 @@
 // each loop; never to count what a guest has done, for which the numbers are too coarse.
 //
 // The unit is one instruction, and all is taken from one global variable. A loop pays for each turn, small
-// ones Chunk units in advance, and one whose turns can be counted beforehand is paid for like straight code; a function that calls others pays for itself on entry; an operation on a
-// range of memory or a table pays for its length. When the variable is below 0 the module calls the
+// ones Chunk units in advance, and one whose turns can be counted beforehand is paid for like straight
+// code; a function that calls others pays for itself on entry; an operation on a range of memory or a
+// table pays for its length. When the variable is below 0 the module calls the
 // import Refill, whose result is the next batch. So between two calls of Refill a guest does at most a
 // batch of work and one bulk operation, and most calls of a function make none.
 //
