@@ -42,7 +42,7 @@ func devCommand(std streams) *cobra.Command {
 		Long: `Build the project in DIR, serve calls from stdin as "isomer run" does, and build again whenever a source is
 saved, in folders below DIR too. A module that builds and passes its cases takes over between two calls, with
 the state of the one before; otherwise the compiler's words or the cases that failed are shown, and the old
-module serves on. Calls wait until the first build is good.
+module serves on. Calls wait until the first build is good. The command goes on when stdin ends, until Ctrl-C.
 
 A line a save goes to stderr: how long the build and the swap took, and what came of the cases. With --json it
 is an object. Nothing is written into DIR beyond what its compiler leaves there.
