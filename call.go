@@ -85,6 +85,7 @@ func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 				return call{}, err
 			}
 		}
+		s.inst.said.forget()
 		c.ctx = m.guestContext(ctx, g.release, s)
 		return c, nil
 	}
@@ -180,13 +181,25 @@ func (c *call) classify(err error) error {
 	case errors.As(err, &app):
 		return &AppError{Function: fn, Module: mod, Message: string(app)}
 	case errors.As(err, &limit):
-		return &LimitError{Function: fn, Module: mod, Limit: limit.Limit, Cause: limit}
+		e := &LimitError{Function: fn, Module: mod, Limit: limit.Limit, Cause: limit}
+		if l, ok := c.ctx.(*limited); ok && limit.Limit == engine.Deadline && !l.parentEnded() {
+			e.After = c.m.opts.deadline
+		}
+		return e
 	case errors.As(err, &trap), errors.Is(err, abi.ErrViolation):
-		return &TrapError{Function: fn, Module: mod, Cause: err}
+		return c.trapped(err)
 	case errors.Is(err, ErrArgument), errors.Is(err, ErrResult):
 		return fmt.Errorf("%s: %s: %w", mod, fn, err)
 	}
-	return &TrapError{Function: fn, Module: mod, Cause: err}
+	return c.trapped(err)
+}
+
+func (c *call) trapped(err error) error {
+	e := &TrapError{Function: c.f.Name, Module: c.g.release.title(), Cause: err}
+	if c.s.inst != nil {
+		e.Stderr = c.s.inst.said.String()
+	}
+	return e
 }
 
 // replaceInstance closes a lost instance and makes the next one, so that the slot serves again.

@@ -125,6 +125,16 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	wantLimit("loop", nil, engine.Deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	var own, callers *isomer.LimitError
+	if _, err := m.Call(t.Context(), "loop", nil); !errors.As(err, &own) || own.After != 50*time.Millisecond || !strings.Contains(own.Error(), "after 50ms") {
+		t.Errorf("the limit of WithDeadline: %v", err)
+	}
+	// Where the machine is so busy that the call does not begin in time, there is no limit that it met.
+	if _, err := m.Call(ctx, "loop", nil); errors.As(err, &callers) && callers.After != 0 {
+		t.Errorf("the caller's own limit: %v", err)
+	}
 	m = openBytes(t, enginetest.Guest{}.Build(), limits...) // a stack takes its time to fill
 	wantLimit("recurse", nil, engine.StackSz)
 	wantLimit("echo", make([]byte, 1001), engine.OutputSz)

@@ -29,11 +29,7 @@ func (r *release) isCommand() bool {
 func newProgram(r *release, why purpose, w *engine.WASI) *program {
 	p := &program{why: why}
 	w.Stdin, w.Stdout, w.Args = &p.in, &p.out, []string{r.name}
-	if w.Stderr == nil {
-		w.Stderr = &p.err
-	} else {
-		w.Stderr = io.MultiWriter(&p.err, w.Stderr)
-	}
+	p.err.listen(w)
 	return p
 }
 
@@ -55,7 +51,7 @@ func (c *call) command(dst, in []byte, limit int) ([]byte, error) {
 	err := i.calls[c.f.index].call.Call(c.ctx, i.stack)
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		if exit.Code != 0 {
-			return nil, guestError(p.err.message(exit.Code))
+			return nil, guestError(p.err.exited(exit.Code))
 		}
 	} else if err != nil {
 		return nil, err
@@ -102,16 +98,40 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// message is the end of standard error in whole lines.
-func (t *tail) message(code uint32) string {
+// listen has t keep the end of standard error too.
+func (t *tail) listen(w *engine.WASI) {
+	if w.Stderr == nil {
+		w.Stderr = t
+	} else {
+		w.Stderr = io.MultiWriter(t, w.Stderr)
+	}
+}
+
+// forget begins a call.
+func (t *tail) forget() {
+	if t != nil && len(t.b) > 0 {
+		t.b = t.b[:0]
+	}
+}
+
+// String is the end of standard error in whole lines. t may be nil.
+func (t *tail) String() string {
+	if t == nil {
+		return ""
+	}
 	text := t.b
 	if len(text) == maxMessage {
 		if _, rest, ok := bytes.Cut(text, []byte("\n")); ok {
 			text = rest
 		}
 	}
-	text = bytes.ToValidUTF8(bytes.TrimSpace(text), []byte("\uFFFD"))
-	if len(text) == 0 {
+	return string(bytes.ToValidUTF8(bytes.TrimSpace(text), []byte("\uFFFD")))
+}
+
+// exited is the message of a command that ended with code.
+func (t *tail) exited(code uint32) string {
+	text := t.String()
+	if text == "" {
 		return fmt.Sprintf("exit code %d", code)
 	}
 	return fmt.Sprintf("exit code %d: %s", code, text)

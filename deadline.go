@@ -90,6 +90,9 @@ func (l *limited) Err() error {
 	return nil
 }
 
+// parentEnded reports whether the end was the caller's, not the limit.
+func (l *limited) parentEnded() bool { return l.parent.Err() != nil }
+
 func (l *limited) Done() <-chan struct{} {
 	at := l.look()
 	l.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/isomer-iot/isomer/engine"
 )
@@ -53,14 +54,20 @@ type TrapError struct {
 	Function string
 	Module   string // name@version
 	Cause    error  // *engine.TrapError, or an error of package abi
+	// Stderr is the end of what the call wrote to standard error, at most 2 KiB: a panic's words.
+	Stderr string
 }
 
 func (e *TrapError) Error() string {
 	var t *engine.TrapError
+	text := fmt.Sprintf("%s: %s: %v", e.Module, e.Function, e.Cause)
 	if errors.As(e.Cause, &t) {
-		return fmt.Sprintf("%s: %s: trap: %s", e.Module, e.Function, t.Reason)
+		text = fmt.Sprintf("%s: %s: trap: %s", e.Module, e.Function, t.Reason)
 	}
-	return fmt.Sprintf("%s: %s: %v", e.Module, e.Function, e.Cause)
+	if e.Stderr != "" {
+		text += "; standard error: " + e.Stderr
+	}
+	return text
 }
 
 // Unwrap gives the cause.
@@ -72,9 +79,14 @@ type LimitError struct {
 	Module   string // name@version
 	Limit    engine.Limit
 	Cause    error // *engine.LimitError
+	// After is the limit of WithDeadline where the call met that; 0: another limit, or the caller's own.
+	After time.Duration
 }
 
 func (e *LimitError) Error() string {
+	if e.After > 0 {
+		return fmt.Sprintf("%s: %s: %s limit: stopped after %v", e.Module, e.Function, e.Limit, e.After)
+	}
 	var l *engine.LimitError
 	if errors.As(e.Cause, &l) && l.Detail != "" {
 		return fmt.Sprintf("%s: %s: %s limit: %s", e.Module, e.Function, e.Limit, l.Detail)

@@ -22,6 +22,7 @@ type instance struct {
 	outs    []span
 	region  span     // where Wasmtube input and output lie
 	program *program // nil: the module is no command
+	said    *tail    // the call's standard error; nil: a module that imports nothing, or a command
 }
 
 // entry is a function of one instance.
@@ -55,14 +56,18 @@ func (m *Module) instanceFor(ctx context.Context, r *release, why purpose) (*ins
 	}
 	cfg := m.instanceConfig(r, why)
 	var p *program
+	var said *tail
 	if r.isCommand() {
 		p = newProgram(r, why, cfg.WASI)
+	} else if !r.pure {
+		said = &tail{}
+		said.listen(cfg.WASI)
 	}
 	sandbox, err := r.code.Instantiate(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{sandbox: sandbox, mem: sandbox.Memory(), realloc: sandbox.Func(abi.ExportRealloc), calls: make([]entry, len(r.funcs)), program: p}
+	i := &instance{sandbox: sandbox, mem: sandbox.Memory(), realloc: sandbox.Func(abi.ExportRealloc), calls: make([]entry, len(r.funcs)), program: p, said: said}
 	words := minStack
 	for k := range r.funcs {
 		f := &r.funcs[k]

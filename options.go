@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type options struct {
 	observers  []Observer
 	out        io.Writer
 	grants     grants
+	wanted     []string // functions
 	eventOrder *sync.Mutex
 	shadow     *Shadow // nil: off
 	historyDir string
@@ -214,4 +216,16 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+// WithFunctions names functions that the core application calls. A module without one of them is refused, at
+// open and at each swap, instead of failing each call. May be given several times. Default: none.
+func WithFunctions(names ...string) Option {
+	return func(o *options) error {
+		if len(names) == 0 || slices.Contains(names, "") {
+			return fmt.Errorf("%w: functions %q, want names", ErrOption, names)
+		}
+		o.wanted = append(o.wanted, names...)
+		return nil
+	}
 }

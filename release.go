@@ -135,10 +135,24 @@ func (m *Module) compile(ctx context.Context, r *release, bin []byte) error {
 	if err == nil {
 		err = r.bindFunctions(code.Funcs())
 	}
+	if err == nil {
+		err = r.has(m.opts.wanted)
+	}
 	if err != nil {
 		_ = code.Close()
 	}
 	return err
+}
+
+// has reports each function that is wanted and not there.
+func (r *release) has(wanted []string) error {
+	var missing []error
+	for _, name := range wanted {
+		if r.lookup(name) == nil {
+			missing = append(missing, r.noFunction(name))
+		}
+	}
+	return errors.Join(missing...)
 }
 
 // maxPages is the ceiling of the memory of r's instances.

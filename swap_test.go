@@ -19,6 +19,7 @@ import (
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/engine/enginetest"
+	"github.com/isomer-iot/isomer/wasm"
 )
 
 func version(t testing.TB, m *isomer.Module) string {
@@ -419,5 +420,26 @@ func TestOpenRefusesAndNames(t *testing.T) {
 	var limit *engine.LimitError
 	if !errors.As(err, &limit) || !strings.Contains(err.Error(), path) {
 		t.Errorf("too large: %v", err)
+	}
+}
+
+func TestSwapRefusesAModuleWithoutTheFunctionsThatAreCalled(t *testing.T) {
+	m := openBytes(t, guest("1"), isomer.WithFunctions("echo"), isomer.WithFunctions("loop"))
+	mod := &wasm.Module{}
+	mod.Export("other", wasm.KindFunc, mod.AddFunc("other", wasm.FuncType{}, wasm.NewCode()))
+	other := mod.Encode()
+	err := m.Swap(t.Context(), other)
+	var no *isomer.NoFunctionError
+	if !errors.Is(err, isomer.ErrRefused) || !errors.As(err, &no) || !strings.Contains(err.Error(), `"echo"`) || !strings.Contains(err.Error(), `"loop"`) {
+		t.Errorf("swap: %v", err)
+	}
+	if out, err := m.Call(t.Context(), "echo", []byte("ok")); err != nil || string(out) != "ok" {
+		t.Errorf("what served: %q, %v", out, err)
+	}
+	if _, err := isomer.New(t.Context(), other, isomer.WithFunctions("echo")); !errors.As(err, &no) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := isomer.New(t.Context(), other, isomer.WithFunctions("")); !errors.Is(err, isomer.ErrOption) {
+		t.Errorf("no name: %v", err)
 	}
 }

@@ -156,7 +156,7 @@ func TestGuestPanic(t *testing.T) {
 			defer m.Close()
 			_, err = m.Call(t.Context(), "total", []byte("[-1]"))
 			var trap *isomer.TrapError
-			if !errors.As(err, &trap) || !strings.Contains(words.String(), "a pulse count is below 0") {
+			if !errors.As(err, &trap) || !strings.Contains(words.String(), "a pulse count is below 0") || !strings.Contains(trap.Stderr, "a pulse count is below 0") {
 				t.Errorf("%v, words %q", err, words.String())
 			}
 		})
