@@ -26,7 +26,7 @@ import (
 type buildFlags struct {
 	output, labels, fit string
 	mean, std           numbers
-	dims                []string
+	dims, fixed         []string
 	weights             string
 	asJSON              bool
 	opt                 compiler.Options
@@ -45,7 +45,8 @@ A folder with an isomer.json, as "isomer new" writes it, is built with the compi
 cases are run.`,
 		Example: `  isomer build model.onnx -o model.wasm
   isomer build mobilenetv2.onnx --labels labels.txt --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
-  isomer build encoder.onnx --dim batch=1 --dim seq=128`,
+  isomer build encoder.onnx --dim batch=1 --dim seq=128
+  isomer build squeeze.onnx --fix axes=0,2`,
 		Args: operands("MODEL"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
@@ -65,6 +66,8 @@ cases are run.`,
 	flags.StringVar(&f.fit, "fit", "", "how pictures of another shape `FIT`: cover, contain or stretch (default cover)")
 	flags.IntVar(&f.opt.Top, "top", 0, "answer with the `N` most probable classes (default 5)")
 	flags.StringArrayVar(&f.dims, "dim", nil, "extent of a symbolic dimension, `NAME=N`; may be repeated")
+	flags.StringArrayVar(&f.fixed, "fix", nil, "give an input of the model its `NAME=VALUES` now, such as axes=0,2: for shapes, axes and counts; one value fills the input; may be repeated")
+	flags.IntVar(&f.opt.Budget, "budget", 0, "compute at most `N` elements from constants, beyond what the weights pay for (default 33554432); for models that make weights out of nothing")
 	flags.StringVar(&f.weights, "weights", "", "carry the weights as `TYPE`: f32, or int8 for a module of a quarter of the size (default f32)")
 	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
@@ -152,7 +155,7 @@ func (f *buildFlags) options(c *cobra.Command) error {
 	for _, n := range []struct {
 		flag string
 		bad  bool
-	}{{"scale", !(f.opt.Scale > 0 && f.opt.Scale <= math.MaxFloat64)}, {"top", f.opt.Top < 1}} {
+	}{{"scale", !(f.opt.Scale > 0 && f.opt.Scale <= math.MaxFloat64)}, {"top", f.opt.Top < 1}, {"budget", f.opt.Budget < 1}} {
 		if given(n.flag) && n.bad {
 			return usage(c, "--%s must be a number above 0", n.flag)
 		}
@@ -180,11 +183,35 @@ func (f *buildFlags) options(c *cobra.Command) error {
 		}
 		f.opt.Dims[name] = n
 	}
+	if err := f.fixInputs(c); err != nil {
+		return err
+	}
 	if f.labels != "" {
 		var err error
 		if f.opt.Labels, err = readLabels(f.labels); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fixInputs reads --fix.
+func (f *buildFlags) fixInputs(c *cobra.Command) error {
+	for _, text := range f.fixed {
+		// Names of inputs may have a "=" in them, values never.
+		at := strings.LastIndex(text, "=")
+		var values numbers
+		if at < 1 || values.Set(text[at+1:]) != nil {
+			return usage(c, "--fix %s: want NAME=VALUES, such as axes=0,2", text)
+		}
+		name := text[:at]
+		if _, twice := f.opt.Fixed[name]; twice {
+			return usage(c, "--fix %s is given twice", name)
+		}
+		if f.opt.Fixed == nil {
+			f.opt.Fixed = map[string][]float64{}
+		}
+		f.opt.Fixed[name] = values
 	}
 	return nil
 }
@@ -221,7 +248,7 @@ func (f *buildFlags) failed(std streams, model string, err error) error {
 				return err
 			}
 		}
-		return &unsupported{model: model, cause: u}
+		return fixHint(&unsupported{model: model, cause: u}, u)
 	}
 	if !strings.Contains(err.Error(), model) {
 		err = fmt.Errorf("%s: %w", model, err)
@@ -236,6 +263,19 @@ func (f *buildFlags) failed(std streams, model string, err error) error {
 		return hint(err, "give each an extent, such as %s", strings.Join(slices.Compact(flags), " "))
 	}
 	return err
+}
+
+// fixHint names the inputs that must be known at compile time, where each node needs nothing else.
+func fixHint(err error, u *compiler.UnsupportedError) error {
+	var flags []string
+	for _, n := range u.Nodes {
+		if n.Fix == "" {
+			return err
+		}
+		flags = append(flags, "--fix "+n.Fix+"=…")
+	}
+	slices.Sort(flags)
+	return hint(err, "fix it with %s", strings.Join(slices.Compact(flags), " "))
 }
 
 // unsupported shows an UnsupportedError by operator: an exporter that uses one uses it a hundred times.
@@ -275,10 +315,11 @@ func unsupportedJSON(model string, u *compiler.UnsupportedError) any {
 		Node   string `json:"node"`
 		Op     string `json:"op"`
 		Reason string `json:"reason"`
+		Fix    string `json:"fix,omitempty"` // the input that --fix would give a value
 	}
 	nodes := make([]node, len(u.Nodes))
 	for i, n := range u.Nodes {
-		nodes[i] = node{n.Node, n.Op, n.Reason}
+		nodes[i] = node{n.Node, n.Op, n.Reason, n.Fix}
 	}
 	return map[string]any{"file": model, "error": "unsupported", "unsupported": nodes}
 }

@@ -185,7 +185,7 @@ func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // onnxCmd: onnx FILE DIM OP... writes a model of a chain of nodes over an input of the shape [DIM, 4], where
-// DIM is a number or a name.
+// DIM is a number or a name. An OP such as Reshape+shape has a second input, of two integers.
 func onnxCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: onnx FILE DIM OP...")
@@ -212,7 +212,13 @@ func chainModel(dim string, ops []string) []byte {
 	}
 	var graph []byte
 	for i, op := range ops {
+		op, second, has := strings.Cut(op, "+")
 		node := str(str(nil, 1, fmt.Sprintf("v%d", i)), 2, fmt.Sprintf("v%d", i+1))
+		if has {
+			node = str(node, 1, second)
+			integers := string(str(num(nil, 1, 7), 2, string(str(nil, 1, string(num(nil, 1, 2))))))
+			graph = str(graph, 11, string(str(str(nil, 1, second), 2, string(str(nil, 1, integers)))))
+		}
 		graph = str(graph, 1, string(str(str(node, 3, fmt.Sprintf("%s_%d", op, i)), 4, op)))
 	}
 	graph = str(str(graph, 11, value("v0")), 12, value(fmt.Sprintf("v%d", len(ops))))
