@@ -141,10 +141,35 @@ func serve(ctx context.Context, m *isomer.Module, std streams) error {
 			if err != nil {
 				return err
 			}
-			if _, err := std.out.Write(append(b, '\n')); err != nil {
+			if err := writeAnswer(ctx, std.out, append(b, '\n')); err != nil {
 				return err
 			}
 		}
+	}
+}
+
+// lastAnswer is how long an answer may wait for its reader after a signal. What supervises services kills after
+// 10 s (docker) to 90 s (systemd).
+const lastAnswer = 2 * time.Second
+
+// writeAnswer writes one answer. A pipe that nobody reads keeps a write waiting and cannot be interrupted:
+// after a signal the write is left behind, and ends with the process.
+func writeAnswer(ctx context.Context, w io.Writer, b []byte) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.Write(b)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(lastAnswer):
+		return hint(errors.New("stdout: the last answer is lost, nobody read it"), "read stdout to its end")
 	}
 }
 

@@ -225,3 +225,56 @@ func TestRunReadsRegularFilesAlone(t *testing.T) {
 	s.in.Close()
 	s.end()
 }
+
+// TestRunEndsWithoutReader stops a command whose answers nobody reads: its write waits, and the signal ends it.
+func TestRunEndsWithoutReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kit.wasm")
+	replace(t, path, kit(1))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out := blockedWriter{began: make(chan struct{}), end: make(chan struct{})}
+	defer close(out.end)
+	var talk strings.Builder
+	exit := make(chan int, 1)
+	go func() {
+		exit <- execute(ctx, []string{"run", path}, streams{in: strings.NewReader("nothing\n"), out: out, err: &talk})
+	}()
+	select {
+	case <-out.began:
+	case <-time.After(answerTime):
+		t.Fatal("no answer was written")
+	}
+	stop()
+	select {
+	case code := <-exit:
+		if code != exitFailure || !strings.Contains(talk.String(), "nobody read it\nhint: ") {
+			t.Errorf("exit %d: %s", code, talk.String())
+		}
+	case <-time.After(answerTime):
+		t.Fatal("the signal did not end the command")
+	}
+}
+
+// TestRunLastAnswer reads the answer that waits only after the signal: it is not lost.
+func TestRunLastAnswer(t *testing.T) {
+	r, w := io.Pipe()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	written := make(chan error, 1)
+	go func() { written <- writeAnswer(ctx, w, []byte("answer\n")) }()
+	if line, err := bufio.NewReader(r).ReadString('\n'); line != "answer\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+// blockedWriter is a pipe that is full: a write waits until the test ends.
+type blockedWriter struct{ began, end chan struct{} }
+
+func (b blockedWriter) Write(p []byte) (int, error) {
+	close(b.began)
+	<-b.end
+	return 0, io.ErrClosedPipe
+}
