@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -42,6 +44,11 @@ outlives a version, and what a host lends.`,
 			files := guest.Project(lang, example, name, sdkVersion())
 			if files == nil {
 				return usage(c, "--example %s: want one of %s", example, strings.Join(guest.Examples(), ", "))
+			}
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				if _, err := os.Lstat(dir); err == nil {
+					return hint(fmt.Errorf("%s: a symbolic link to what does not exist", dir), "remove it, or choose another name")
+				}
 			}
 			if there, err := os.ReadDir(dir); err == nil && len(there) > 0 {
 				return hint(fmt.Errorf("%s: the folder is not empty", dir), "choose another name")

@@ -44,3 +44,14 @@ func TestNewUsage(t *testing.T) {
 		}
 	}
 }
+
+func TestNewDanglingLink(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "meter")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	status, _, talk := command(t, "new", link)
+	if status != exitFailure || !strings.Contains(talk, "meter: a symbolic link to what does not exist\nhint: remove it") {
+		t.Errorf("status %d, %s", status, talk)
+	}
+}
