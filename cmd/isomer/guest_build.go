@@ -79,7 +79,7 @@ func buildGuest(ctx context.Context, std streams, dir string, p project, e engin
 		return built{}, fmt.Errorf("%s: %w", dir, err)
 	}
 	logger := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	opts := []isomer.Option{isomer.WithRehearsal(), isomer.AllowLog(logger), isomer.WithOutput(std.err)}
+	opts := append((&guestOutput{w: std.err}).options(), isomer.WithRehearsal(), isomer.AllowLog(logger))
 	if e != nil {
 		opts = append(opts, isomer.WithEngine(e))
 	}

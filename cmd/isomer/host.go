@@ -39,7 +39,7 @@ func (f *hostFlags) open(c *cobra.Command, std streams, asJSON bool) (engine.Eng
 	if err != nil {
 		return nil, nil, err
 	}
-	opts = append(opts, isomer.WithEngine(e), isomer.WithOutput(std.err), memory, isomer.WithDeadline(f.timeout))
+	opts = append(append(opts, (&guestOutput{w: std.err}).options()...), isomer.WithEngine(e), memory, isomer.WithDeadline(f.timeout))
 	return e, opts, nil
 }
 
