@@ -240,17 +240,18 @@ func (c *context) windowTable(op ir.Pool, spatial ir.Shape) (table []int64, out 
 	}
 	for o := range out.Elems() {
 		for t := range taps {
-			at, st, ro, rt := 0, 1, o, t
+			at, st, ro, rt, outside := 0, 1, o, t, false
 			for i := n - 1; i >= 0; i-- {
 				p := ro%out[i]*op.Strides[i] + rt%op.Kernel[i]*op.Dilations[i] - op.Pads[i]
 				ro, rt = ro/out[i], rt/op.Kernel[i]
-				if p < 0 || p >= spatial[i] {
-					at = -1 << 40
-				}
+				outside = outside || p < 0 || p >= spatial[i]
 				at += p * st
 				st *= spatial[i]
 			}
-			table = append(table, int64(max(at, -1)))
+			if outside {
+				at = -1
+			}
+			table = append(table, int64(at))
 		}
 	}
 	return
