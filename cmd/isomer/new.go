@@ -45,7 +45,9 @@ outlives a version, and what a host lends.`,
 			if files == nil {
 				return usage(c, "--example %s: want one of %s", example, strings.Join(guest.Examples(), ", "))
 			}
-			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+				return hint(fmt.Errorf("%s: a file of this name is there", dir), "remove it, or choose another name")
+			} else if errors.Is(err, fs.ErrNotExist) {
 				if _, err := os.Lstat(dir); err == nil {
 					return hint(fmt.Errorf("%s: a symbolic link to what does not exist", dir), "remove it, or choose another name")
 				}

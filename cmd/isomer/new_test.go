@@ -55,3 +55,12 @@ func TestNewDanglingLink(t *testing.T) {
 		t.Errorf("status %d, %s", status, talk)
 	}
 }
+
+func TestNewWhereAFileIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "meter")
+	replace(t, path, nil)
+	status, _, talk := command(t, "new", path)
+	if status != exitFailure || !strings.Contains(talk, "meter: a file of this name is there\nhint: remove it") {
+		t.Errorf("status %d, %s", status, talk)
+	}
+}
