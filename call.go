@@ -56,8 +56,6 @@ type call struct {
 	seen *observation    // nil: no one looks
 }
 
-func nothing() {}
-
 // admit finds fn in the generation that serves and takes an instance of it. release must follow.
 func (m *Module) admit(ctx context.Context, fn string) (call, error) {
 	if err := ctx.Err(); err != nil {

@@ -16,7 +16,6 @@ import (
 type program struct {
 	in    bytes.Reader
 	out   answer
-	err   tail
 	spent bool
 	why   purpose
 }
@@ -29,7 +28,6 @@ func (r *release) isCommand() bool {
 func newProgram(r *release, why purpose, w *engine.WASI) *program {
 	p := &program{why: why}
 	w.Stdin, w.Stdout, w.Args = &p.in, &p.out, []string{r.name}
-	p.err.listen(w)
 	return p
 }
 
@@ -51,7 +49,7 @@ func (c *call) command(dst, in []byte, limit int) ([]byte, error) {
 	err := i.calls[c.f.index].call.Call(c.ctx, i.stack)
 	if exit := (*engine.ExitError)(nil); errors.As(err, &exit) {
 		if exit.Code != 0 {
-			return nil, guestError(p.err.exited(exit.Code))
+			return nil, guestError(i.said.exited(exit.Code))
 		}
 	} else if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ type instance struct {
 	outs    []span
 	region  span     // where Wasmtube input and output lie
 	program *program // nil: the module is no command
-	said    *tail    // the call's standard error; nil: a module that imports nothing, or a command
+	said    *tail    // the call's standard error; nil: a module that imports nothing
 }
 
 // entry is a function of one instance.
@@ -59,7 +59,8 @@ func (m *Module) instanceFor(ctx context.Context, r *release, why purpose) (*ins
 	var said *tail
 	if r.isCommand() {
 		p = newProgram(r, why, cfg.WASI)
-	} else if !r.pure {
+	}
+	if !r.pure {
 		said = &tail{}
 		said.listen(cfg.WASI)
 	}

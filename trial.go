@@ -20,6 +20,8 @@ type trial struct {
 	limit  time.Duration // 0: none
 }
 
+func nothing() {}
+
 func (m *Module) newTrial(ctx context.Context, r *release) *trial {
 	t := &trial{r: r, end: nothing, limit: m.opts.gateLimit}
 	t.restart(ctx)

@@ -47,18 +47,25 @@ func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), talk.String()
 }
 
+// newMeter begins a project in lang, or skips where that language's tools are not here.
+func newMeter(t *testing.T, lang string) (dir string) {
+	t.Helper()
+	if tool := missing(lang); tool != "" {
+		t.Skipf("%s is not here", tool)
+	}
+	dir = filepath.Join(t.TempDir(), "meter")
+	if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
+		t.Fatal(talk)
+	}
+	linkModules(t, lang, dir)
+	return dir
+}
+
 // TestGuests begins, builds and calls a project in each language: the same cases for all.
 func TestGuests(t *testing.T) {
 	for _, lang := range guest.Languages() {
 		t.Run(lang, func(t *testing.T) {
-			if tool := missing(lang); tool != "" {
-				t.Skipf("%s is not here", tool)
-			}
-			dir := filepath.Join(t.TempDir(), "meter")
-			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
-				t.Fatal(talk)
-			}
-			linkModules(t, lang, dir)
+			dir := newMeter(t, lang)
 			if status, out, talk := command(t, "build", dir); status != 0 || !strings.Contains(out, "4 cases passed") {
 				t.Fatalf("%s%s", out, talk)
 			}
@@ -135,14 +142,7 @@ func TestGuestPanic(t *testing.T) {
 		"as":   {"index.ts", `return fail("a pulse count is below 0")`, `throw new Error("a pulse count is below 0")`},
 	} {
 		t.Run(lang, func(t *testing.T) {
-			if tool := missing(lang); tool != "" {
-				t.Skipf("%s is not here", tool)
-			}
-			dir := filepath.Join(t.TempDir(), "meter")
-			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
-				t.Fatal(talk)
-			}
-			linkModules(t, lang, dir)
+			dir := newMeter(t, lang)
 			replaceIn(t, filepath.Join(dir, edit.file), edit.old, edit.new)
 			replaceIn(t, filepath.Join(dir, "isomer.json"), `    {"function": "total", "input": [-1], "error": "below 0"},`, "")
 			if status, out, talk := command(t, "build", dir); status != 0 {

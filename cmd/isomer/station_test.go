@@ -295,14 +295,7 @@ func stationState(t *testing.T, h *stationHost, modules map[string][]byte) {
 func TestGuestImports(t *testing.T) {
 	for _, lang := range guest.Languages() {
 		t.Run(lang, func(t *testing.T) {
-			if tool := missing(lang); tool != "" {
-				t.Skipf("%s is not here", tool)
-			}
-			dir := filepath.Join(t.TempDir(), "meter")
-			if status, _, talk := command(t, "new", dir, "--lang", lang); status != 0 {
-				t.Fatal(talk)
-			}
-			linkModules(t, lang, dir)
+			dir := newMeter(t, lang)
 			if status, _, talk := command(t, "build", dir); status != 0 {
 				t.Fatal(talk)
 			}

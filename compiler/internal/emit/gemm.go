@@ -34,7 +34,6 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 		l.depthwise(op, n, g, x, y, r)
 		return nil
 	}
-	t := skewTile
 	k := kernel.Gemm{
 		Outer: y.Shape[1], Inner: y.Shape[2],
 		AOuter: g.sh * x.Strides[1], AInner: g.sw * x.Strides[2],
@@ -42,7 +41,7 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 		Residual: len(in) == 4,
 		Seg0:     g.kh, Seg0Step: g.dh * x.Strides[1],
 		Seg1: g.kw, Seg1Step: g.dw * x.Strides[2], Depth: g.inGroup,
-		N: g.outGroup, Tile: t, Act: act(op.Act),
+		N: g.outGroup, Act: act(op.Act),
 	}
 	if k.Residual {
 		k.ROuter, k.RInner = r.Strides[1], r.Strides[2]
@@ -59,7 +58,7 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 	oc := g.outGroup * op.Group
 	for group := range op.Group {
 		b := l.plan.Consts.Skewed(kernel.Skewed(w.F[group*g.outGroup:], depth, g.outGroup, k.Depth, oc), g.outGroup)
-		bias := l.plan.Consts.Padded(n.In[2].Const.F[group*g.outGroup:][:g.outGroup], t.PanelCols())
+		bias := l.plan.Consts.Padded(n.In[2].Const.F[group*g.outGroup:][:g.outGroup], k.Tile.PanelCols())
 		for image := range x.Shape[0] {
 			args := []int{
 				x.Address + image*x.Strides[0] + group*g.inGroup*4, b,
@@ -77,8 +76,7 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 // skew makes k a product with constants that [kernel.Skewed] packed.
 func skew(k *kernel.Gemm) {
 	k.Tile = skewTile
-	k.BRow = 16
-	k.BPanel = k.Seg0 * k.Seg1 * ((k.Depth + 3) / 4 * 4) * k.BRow
+	k.BRow, k.BPanel = kernel.SkewedStrides(k.Seg0*k.Seg1, k.Depth)
 }
 
 // oneRow makes Outer rows of Inner one long row where every operand steps evenly from one to the next.

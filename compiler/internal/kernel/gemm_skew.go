@@ -26,6 +26,11 @@ func Skewed(w []float32, k, n, depth, stride int) []float32 {
 	return packed
 }
 
+// SkewedStrides are [Gemm]'s BRow and BPanel of what [Skewed] packed with rows of segments of depth.
+func SkewedStrides(segments, depth int) (row, panel int) {
+	return vec, segments * roundUp(depth) * vec
+}
+
 func roundUp(n int) int { return (n + lanes - 1) / lanes * lanes }
 
 // bRows is the number of rows of B that stand for n steps of depth.

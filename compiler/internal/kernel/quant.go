@@ -6,9 +6,9 @@ import (
 	"github.com/isomer-iot/isomer/wasm"
 )
 
-// fourBytes pushes as floats four of the eight bytes, the high or the low ones, of the vector that a
+// fourBytes pushes what four bytes stand for, (x - zero)·scale: the high or the low ones of the vector that a
 // load of eight bytes left in v.
-func fourBytes(c *wasm.Code, v wasm.Local, high, signed bool) {
+func fourBytes(c *wasm.Code, v wasm.Local, high, signed bool, zero int, scale float32) {
 	c.Get(v)
 	switch {
 	case high && signed:
@@ -21,6 +21,21 @@ func fourBytes(c *wasm.Code, v wasm.Local, high, signed bool) {
 		c.Op(wasm.I32x4ExtendLowI16x8U)
 	}
 	c.Op(wasm.F32x4ConvertI32x4S)
+	splat(c, float32(zero))
+	c.Op(wasm.F32x4Sub)
+	splat(c, scale)
+	c.Op(wasm.F32x4Mul)
+}
+
+// inBlocks computes n elements, size of them at a time and then the rest, and calls next after each full block.
+func inBlocks(c *wasm.Code, n, size int, block func(n int), next func()) {
+	times(c, n/size, func() {
+		block(size)
+		next()
+	})
+	if r := n % size; r > 0 {
+		block(r)
+	}
 }
 
 func load8x8(signed bool) wasm.Op {
@@ -63,13 +78,7 @@ func (q Quantize) Emit(c *wasm.Code) {
 		c.Set(bytes)
 		storeBytes(c, p[0], bytes, 0, n)
 	}
-	times(c, q.N/16, func() {
-		block(16)
-		c.Inc(p[0], 16).Inc(p[1], 64)
-	})
-	if r := q.N % 16; r > 0 {
-		block(r)
-	}
+	inBlocks(c, q.N, 16, block, func() { c.Inc(p[0], 16).Inc(p[1], 64) })
 }
 
 // Dequantize makes floats of N dense bytes: (x - Zero)·Scale.
@@ -94,21 +103,12 @@ func (d Dequantize) Emit(c *wasm.Code) {
 	block := func(n int) {
 		c.Get(p[1]).Load(load8x8(d.Signed), 0).Set(v)
 		for i := 0; i < n; i += lanes {
-			fourBytes(c, v, i > 0, d.Signed)
-			splat(c, float32(d.Zero))
-			c.Op(wasm.F32x4Sub)
-			splat(c, d.Scale)
-			c.Op(wasm.F32x4Mul).Set(y)
+			fourBytes(c, v, i > 0, d.Signed, d.Zero, d.Scale)
+			c.Set(y)
 			store(c, p[0], y, 4*i, min(n-i, lanes))
 		}
 	}
-	times(c, d.N/8, func() {
-		block(8)
-		c.Inc(p[0], 32).Inc(p[1], 8)
-	})
-	if r := d.N % 8; r > 0 {
-		block(r)
-	}
+	inBlocks(c, d.N, 8, block, func() { c.Inc(p[0], 32).Inc(p[1], 8) })
 }
 
 // IntBinary computes bytes from two dense operands of N bytes, in floats: Fn((a - ZeroA)·ScaleA, (b -
@@ -141,15 +141,8 @@ func (b IntBinary) Emit(c *wasm.Code) {
 				c.Get(p[1]).Load(load8x8(b.SignedA), uint32(4*i)).Set(va)
 				c.Get(p[2]).Load(load8x8(b.SignedB), uint32(4*i)).Set(vb)
 			}
-			side := func(v wasm.Local, signed bool, zero int, scale float32) {
-				fourBytes(c, v, i%2 == 1, signed)
-				splat(c, float32(zero))
-				c.Op(wasm.F32x4Sub)
-				splat(c, scale)
-				c.Op(wasm.F32x4Mul)
-			}
-			side(va, b.SignedA, b.ZeroA, b.ScaleA)
-			side(vb, b.SignedB, b.ZeroB, b.ScaleB)
+			fourBytes(c, va, i%2 == 1, b.SignedA, b.ZeroA, b.ScaleA)
+			fourBytes(c, vb, i%2 == 1, b.SignedB, b.ZeroB, b.ScaleB)
 			c.Op(mapFns[b.Fn])
 			b.Requant.round(c)
 			c.Set(x[i])
@@ -158,15 +151,7 @@ func (b IntBinary) Emit(c *wasm.Code) {
 		c.Set(bytes)
 		storeBytes(c, p[0], bytes, 0, n)
 	}
-	times(c, b.N/16, func() {
-		block(16)
-		for _, l := range p {
-			c.Inc(l, 16)
-		}
-	})
-	if r := b.N % 16; r > 0 {
-		block(r)
-	}
+	inBlocks(c, b.N, 16, block, func() { c.Inc(p[0], 16).Inc(p[1], 16).Inc(p[2], 16) })
 }
 
 // PadBytes copies Rows rows of Row bytes and puts bytes of Value around them: Top and Bottom rows, and
