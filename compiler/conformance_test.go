@@ -16,7 +16,7 @@ import (
 )
 
 // TestConformance runs every ONNX backend case that the compiler takes and compares the module's
-// outputs with the case's. Which cases are refused stands in conformance/onnx-excluded.txt with the
+// outputs with the case's, on each engine. Which cases are refused stands in conformance/onnx-excluded.txt with the
 // reason, so that a case can neither fall out nor come in unseen.
 //
 // A folder named node, of the ONNX node tests, may stand beside those of the shared data; inputs that
@@ -29,6 +29,7 @@ func TestConformance(t *testing.T) {
 		t.Fatalf("no cases in %s: %v", root, err)
 	}
 	sort.Strings(dirs)
+	all := eachEngine(t, false)
 	for _, dir := range dirs {
 		name := filepath.Base(dir)
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestConformance(t *testing.T) {
 			sets, _ := filepath.Glob(filepath.Join(dir, "test_data_set_*"))
 			err = ErrUnsupported
 			for _, set := range sets {
-				if err = runCase(t, m, set); err != nil {
+				if err = runCase(t, all, m, set); err != nil {
 					break
 				}
 			}
@@ -53,6 +54,7 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	}
+	all.inV8()
 }
 
 // TestLightNetworks runs whole networks whose weights are all equal. Their input is i/n for element i of n,
@@ -63,6 +65,7 @@ func TestLightNetworks(t *testing.T) {
 		t.Skipf("no light networks beside the cases: %v", err)
 	}
 	// 61, 87 and 143 million weights out of nothing need a budget.
+	all := eachEngine(t, true)
 	large := map[string]bool{"light_bvlc_alexnet": true, "light_zfnet512": true, "light_vgg19": true}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".onnx")
@@ -104,6 +107,8 @@ func TestLightNetworks(t *testing.T) {
 				}
 				same(t, out[i].Name, got[i], want, tol)
 			}
+			all.agree(t, mod.Bytes, in, got)
+			all.inV8() // modules of half a gigabyte: one at a time
 		})
 	}
 }
@@ -145,7 +150,7 @@ func caseTensor(t *testing.T, path string) (*ir.Tensor, float64, error) {
 }
 
 // runCase compiles m for one set of data and runs it. An error is the compiler's.
-func runCase(t *testing.T, m *onnx.Model, set string) error {
+func runCase(t *testing.T, all *everywhere, m *onnx.Model, set string) error {
 	t.Helper()
 	known := map[string]bool{}
 	for _, c := range m.Graph.Initializers {
@@ -157,6 +162,9 @@ func runCase(t *testing.T, m *onnx.Model, set string) error {
 		path := filepath.Join(set, "input_"+strconv.Itoa(at)+".pb")
 		if _, err := os.Stat(path); err != nil || known[in.Name] {
 			continue
+		}
+		if in.Kind != "tensor" {
+			return ErrUnsupported
 		}
 		at++
 		x, _, err := caseTensor(t, path)
@@ -191,6 +199,7 @@ func runCase(t *testing.T, m *onnx.Model, set string) error {
 		same(t, "reference evaluation of "+ref.Graph.Out[i].Name, eval[i], want, tol)
 		same(t, ref.Graph.Out[i].Name, got[i], want, tol)
 	}
+	all.agree(t, mod.Bytes, in, got)
 	return nil
 }
 

@@ -54,7 +54,8 @@ func instantiate(t testing.TB, bin []byte) *guest {
 
 func (g *guest) address(global string) uint32 { return uint32(g.mod.ExportedGlobal(global).Get()) }
 
-func (g *guest) write(at uint32, x *ir.Tensor) {
+// elements are the bytes of x as they lie in linear memory.
+func elements(x *ir.Tensor) []byte {
 	var b []byte
 	for _, v := range x.F {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
@@ -62,17 +63,12 @@ func (g *guest) write(at uint32, x *ir.Tensor) {
 	for _, v := range x.I {
 		b = append(b, binary.LittleEndian.AppendUint64(nil, uint64(v))[:x.DType.Size()]...)
 	}
-	if !g.mod.Memory().Write(at, b) {
-		g.t.Fatalf("%d bytes at %d are outside memory", len(b), at)
-	}
+	return b
 }
 
-func (g *guest) read(at uint32, t ir.Type) *ir.Tensor {
+// tensorIn is the tensor at the start of b.
+func tensorIn(b []byte, t ir.Type) *ir.Tensor {
 	x, size := ir.NewTensor(t), t.DType.Size()
-	b, ok := g.mod.Memory().Read(at, uint32(size*t.Shape.Elems()))
-	if !ok {
-		g.t.Fatalf("%v at %d is outside memory", t, at)
-	}
 	for i := range x.F {
 		x.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 	}
@@ -85,6 +81,20 @@ func (g *guest) read(at uint32, t ir.Type) *ir.Tensor {
 		x.I[i] = int64(binary.LittleEndian.Uint64(word))
 	}
 	return x
+}
+
+func (g *guest) write(at uint32, x *ir.Tensor) {
+	if b := elements(x); !g.mod.Memory().Write(at, b) {
+		g.t.Fatalf("%d bytes at %d are outside memory", len(b), at)
+	}
+}
+
+func (g *guest) read(at uint32, t ir.Type) *ir.Tensor {
+	b, ok := g.mod.Memory().Read(at, uint32(t.DType.Size()*t.Shape.Elems()))
+	if !ok {
+		g.t.Fatalf("%v at %d is outside memory", t, at)
+	}
+	return tensorIn(b, t)
 }
 
 func (g *guest) infer(inputs []*ir.Tensor, outputs []*ir.Value) []*ir.Tensor {
