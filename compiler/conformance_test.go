@@ -200,6 +200,7 @@ func runCase(t *testing.T, all *everywhere, m *onnx.Model, set string) error {
 		same(t, ref.Graph.Out[i].Name, got[i], want, tol)
 	}
 	all.agree(t, mod.Bytes, in, got)
+	checkArena(t, mod, in, ref.Graph.Out)
 	return nil
 }
 

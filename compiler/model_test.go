@@ -159,7 +159,8 @@ func reference(t *testing.T, m *onnx.Model, opt Options) (g *ir.Graph, in, want 
 	return ref.Graph, in, want
 }
 
-// checkModel compiles a model and compares it with the reference evaluation on seeded input.
+// checkModel compiles a model and compares it with the reference evaluation on seeded input. It stays in
+// its arena.
 func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
 	t.Helper()
 	ref, in, want := reference(t, m, opt)
@@ -173,6 +174,9 @@ func checkModel(t *testing.T, m *onnx.Model, opt Options, tol float64) {
 		for i := range want {
 			same(t, ref.Out[i].Name, got[i], want[i], tol)
 		}
+	}
+	if mod.Stats.MACs < 1e6 { // TestArenaOfMobileNet has the large one
+		checkArena(t, mod, in, ref.Out)
 	}
 }
 

@@ -120,6 +120,7 @@ func TestMutatedNets(t *testing.T) {
 			for i := range want {
 				same(t, ref.Out[i].Name, got[i], want[i], 1e-3)
 			}
+			checkArena(t, mod, in, ref.Out)
 		})
 	}
 	if sound < 100 {
