@@ -110,18 +110,15 @@ func (e *depthwise) pixels(p []wasm.Local, t, n int) {
 		c.Tee(e.acc[i])
 	}
 	c.Drop()
-	for ky := e.KH - 1; ky >= 0; ky-- {
-		for kx := e.KW - 1; kx >= 0; kx-- {
-			c.Get(e.wp).Load(wasm.V128Load, uint32((ky*e.KW+kx)*vec)).Set(e.w[kx])
-		}
-		e.columns(t, func(col int, taps []tap) {
-			c.Get(p[0]).Load(wasm.V128Load, uint32(ky*e.DH*e.AY+col*e.AX)).Set(e.v)
-			for _, tap := range taps {
-				acc := e.acc[tap.pixel]
-				c.Get(acc, e.v, e.w[tap.kx]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+	c.Block(func(end wasm.Label) {
+		order := pins{c: c, at: p[0], exit: end}
+		for ky := e.KH - 1; ky >= 0; ky-- {
+			if ky < e.KH-1 {
+				order.pin()
 			}
-		})
-	}
+			e.windowRow(p[0], ky, t)
+		}
+	})
 	for i := range t {
 		if e.Residual {
 			c.Get(e.acc[i], p[2]).Load(wasm.V128Load, uint32(i*e.RX)).Op(wasm.F32x4Add).Set(e.acc[i])
@@ -129,6 +126,21 @@ func (e *depthwise) pixels(p []wasm.Local, t, n int) {
 		e.fn.apply(e.Act, e.acc[i])
 		store(c, p[1], e.acc[i], i*e.CX, n)
 	}
+}
+
+// windowRow adds the products of row ky of the windows of t pixels.
+func (e *depthwise) windowRow(in wasm.Local, ky, t int) {
+	c := e.c
+	for kx := e.KW - 1; kx >= 0; kx-- {
+		c.Get(e.wp).Load(wasm.V128Load, uint32((ky*e.KW+kx)*vec)).Set(e.w[kx])
+	}
+	e.columns(t, func(col int, taps []tap) {
+		c.Get(in).Load(wasm.V128Load, uint32(ky*e.DH*e.AY+col*e.AX)).Set(e.v)
+		for _, tap := range taps {
+			acc := e.acc[tap.pixel]
+			c.Get(acc, e.v, e.w[tap.kx]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+		}
+	})
 }
 
 // tap says that an output pixel takes an input column through kernel column kx.

@@ -100,7 +100,8 @@ type gemm struct {
 	bv                   []wasm.Local
 	av                   []wasm.Local // a vector of each row of A
 	spread               wasm.Local   // one lane of it
-	end                  wasm.Label   // of a skewed tile's accumulation
+	order                pins         // of a skewed tile's steps
+	begun                bool         // whether a step stands before the next in this block
 	ready                bool
 }
 
@@ -230,6 +231,7 @@ func (e *gemm) segments(mr, nv int) {
 func (e *gemm) depth(at wasm.Local, mr, nv int) {
 	c, u := e.c, e.Tile.Unroll
 	body := func(p wasm.Local, n int) {
+		e.begun = false
 		e.steps(p, mr, nv, 0, 0, n)
 		c.Inc(e.bp, int32(e.bRows(n)*e.BRow))
 	}

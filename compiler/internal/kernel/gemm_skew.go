@@ -52,7 +52,7 @@ func (e *gemm) skewed(mr int) {
 		}
 	}
 	c.Block(func(end wasm.Label) {
-		e.end = end
+		e.order, e.begun = pins{c: c, exit: end}, false
 		e.segments(mr, 1)
 	})
 	for r := range mr {
@@ -71,12 +71,11 @@ var turned = [16]byte{12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
 func (e *gemm) quads(p wasm.Local, mr, aOff, bOff, n int) {
 	c := e.c
 	for q := roundUp(n)/lanes - 1; q >= 0; q-- {
-		if q < roundUp(n)/lanes-1 {
-			// Never taken: no row of A is at address 0. Where code might leave, V8 and Cranelift must have
-			// the sums ready; otherwise they load all of B first and keep it on the stack, 11.5 and
-			// 12.3 against 15.7 and 15.5 GMAC/s.
-			c.Get(p).Op(wasm.I32Eqz).BrIf(e.end)
+		if e.begun {
+			e.order.at = p
+			e.order.pin()
 		}
+		e.begun = true
 		for r := mr - 1; r >= 0; r-- {
 			e.quad(p, aOff+q*vec+r*e.AInner, n-q*lanes)
 			c.Set(e.av[r])

@@ -66,6 +66,26 @@ func moving(c *wasm.Code, ls ...wasm.Local) []wasm.Local {
 	return out
 }
 
+// pins writes branches that are never taken, to hold the order of what stands around them. Where code might
+// leave, V8 and Cranelift must have the sums ready; otherwise they load everything first and keep it
+// on the stack. A skewed product without reached 11.5 and 12.3 GMAC/s, with it 19.6 and 15.5.
+type pins struct {
+	c    *wasm.Code
+	at   wasm.Local // holds an address of the arena
+	exit wasm.Label // where the sums are used
+	n    int32
+}
+
+// pin writes one. Each asks for another address below the arena: V8 drops a question that it knows the
+// answer to, 14.6 against 10.7 GMAC/s for a depth of 24.
+func (p *pins) pin() {
+	p.c.Get(p.at).I32(p.n % lowest).Op(wasm.I32Eq).BrIf(p.exit)
+	p.n++
+}
+
+// lowest is at or below every address that a kernel gets.
+const lowest = 64
+
 // store writes the first n lanes of vector v to the address in at plus offset.
 func store(c *wasm.Code, at, v wasm.Local, offset, n int) {
 	o := uint32(offset)
