@@ -82,7 +82,7 @@ func TestUnaryMatchesEval(t *testing.T) {
 	// The functions whose error grows with their argument: e^x doubles that of x at x = 1.
 	tols := map[string]float64{"clip": exact, "leakyrelu": 1e-7, "hardsigmoid": 2e-7, "hardswish": 5e-7, "abs": exact, "neg": exact,
 		"sqrt": exact, "floor": exact, "ceil": exact, "round": exact, "sign": exact, "above": exact, "softsign": 2e-7}
-	for _, act := range append(acts[1:], "log", "erf", "clip(-Inf,0)", "clip(1,-1)", "leakyrelu(0)", "leakyrelu(-2)", "elu(0.5)", "hardsigmoid(0.5,-1)",
+	for _, act := range append(acts[1:], "log", "erf", "gelu", "gelutanh", "mish", "clip(-Inf,0)", "clip(1,-1)", "leakyrelu(0)", "leakyrelu(-2)", "elu(0.5)", "hardsigmoid(0.5,-1)",
 		"affine(0.5,-1)", "scaledtanh(0.5,1.5)", "softsign", "softplus", "above(0.3)") {
 		t.Run(act, func(t *testing.T) {
 			b := &bench{t, b.rt}

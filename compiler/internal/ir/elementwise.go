@@ -27,6 +27,9 @@ var unaryFns = map[string]unaryFn{
 	"hardswish":   {0, func(x float64, _ [2]float32) float64 { return x * hardSigmoid(x, [2]float32{1. / 6, 0.5}) }},
 	"sigmoid":     {0, func(x float64, _ [2]float32) float64 { return sigmoid(x) }},
 	"silu":        {0, func(x float64, _ [2]float32) float64 { return x * sigmoid(x) }},
+	"gelu":        {0, func(x float64, _ [2]float32) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }},
+	"gelutanh":    {0, geluTanh},
+	"mish":        {0, func(x float64, _ [2]float32) float64 { return x * math.Tanh(softplus(x)) }},
 	"tanh":        {0, func(x float64, _ [2]float32) float64 { return math.Tanh(x) }},
 	"exp":         {0, func(x float64, _ [2]float32) float64 { return math.Exp(x) }},
 	"elu":         {1, func(x float64, p [2]float32) float64 { return max(x, 0) + float64(p[0])*(math.Exp(min(x, 0))-1) }},
@@ -41,14 +44,14 @@ var unaryFns = map[string]unaryFn{
 	"affine":      {2, func(x float64, p [2]float32) float64 { return float64(p[0])*x + float64(p[1]) }},
 	"scaledtanh":  {2, func(x float64, p [2]float32) float64 { return float64(p[0]) * math.Tanh(float64(p[1])*x) }},
 	"softsign":    {0, func(x float64, _ [2]float32) float64 { return x / (1 + math.Abs(x)) }},
-	"softplus":    {0, func(x float64, _ [2]float32) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }},
+	"softplus":    {0, func(x float64, _ [2]float32) float64 { return softplus(x) }},
 	"above":       {1, above}, // ThresholdedRelu
 	"round":       {0, func(x float64, _ [2]float32) float64 { return math.RoundToEven(x) }},
 }
 
-// above is x where it is greater than the parameter, else 0.
+// above is x where it is greater than the parameter, else 0, as it is of NaN.
 func above(x float64, p [2]float32) float64 {
-	if x > float64(p[0]) || math.IsNaN(x) {
+	if x > float64(p[0]) {
 		return x
 	}
 	return 0
@@ -66,6 +69,13 @@ func sign(x float64, _ [2]float32) float64 {
 }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+func softplus(x float64) float64 { return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+
+// geluTanh is Gelu's approximation by the hyperbolic tangent (version 20).
+func geluTanh(x float64, _ [2]float32) float64 {
+	return x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) / 2
+}
 
 func hardSigmoid(x float64, p [2]float32) float64 {
 	return min(max(float64(p[0])*x+float64(p[1]), 0), 1)

@@ -29,7 +29,7 @@ var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
 	"leakyrelu": func(f *fn, x wasm.Local, p [2]float32) { f.signSplit(x, func() { f.mulBy(x, p[0]) }) },
 	"elu": func(f *fn, x wasm.Local, p [2]float32) {
 		f.signSplit(x, func() {
-			f.exp(x)
+			f.quickExp(x, false)
 			f.c.Get(x)
 			splat(f.c, 1)
 			f.c.Op(wasm.F32x4Sub).Set(x)
@@ -41,7 +41,9 @@ var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
 		f.times(x, func(y wasm.Local) { f.hardSigmoid(y, [2]float32{1. / 6, 0.5}) })
 	},
 	"sigmoid": func(f *fn, x wasm.Local, _ [2]float32) { f.sigmoid(x) },
-	"silu":    func(f *fn, x wasm.Local, _ [2]float32) { f.times(x, f.sigmoid) },
+	"silu":    func(f *fn, x wasm.Local, _ [2]float32) { f.silu(x) },
+	"mish":    func(f *fn, x wasm.Local, _ [2]float32) { f.mish(x) },
+	"gelu":    func(f *fn, x wasm.Local, _ [2]float32) { f.gelu(x) },
 	"tanh":    func(f *fn, x wasm.Local, _ [2]float32) { f.tanh(x) },
 	"exp":     func(f *fn, x wasm.Local, _ [2]float32) { f.exp(x) },
 	"log":     func(f *fn, x wasm.Local, _ [2]float32) { f.log(x) },
@@ -60,6 +62,7 @@ var actions = map[string]func(f *fn, x wasm.Local, p [2]float32){
 		f.tanh(x)
 		f.mulBy(x, p[0])
 	},
+	"gelutanh": func(f *fn, x wasm.Local, _ [2]float32) { f.geluTanh(x) },
 	"softsign": func(f *fn, x wasm.Local, _ [2]float32) { f.softsign(x) },
 	"softplus": func(f *fn, x wasm.Local, _ [2]float32) { f.softplus(x) },
 	"above":    func(f *fn, x wasm.Local, p [2]float32) { f.above(x, p[0]) },
@@ -151,15 +154,6 @@ func (f *fn) hardSigmoid(x wasm.Local, p [2]float32) {
 	clip(f, x, [2]float32{0, 1})
 }
 
-// sigmoid writes 1/(1+exp(-x)).
-func (f *fn) sigmoid(x wasm.Local) {
-	f.c.Get(x).Op(wasm.F32x4Neg).Set(x)
-	f.exp(x)
-	splat(f.c, 1)
-	splat(f.c, 1)
-	f.c.Get(x).Op(wasm.F32x4Add, wasm.F32x4Div).Set(x)
-}
-
 // tanh writes sign(x)·(1-e)/(1+e) with e = exp(-2|x|), which never overflows; below 0.04 the odd
 // series x - x³/3 + 2x⁵/15 keeps the digits that the quotient cancels.
 func (f *fn) tanh(x wasm.Local) {
@@ -176,8 +170,8 @@ func (f *fn) tanh(x wasm.Local) {
 	c.Op(wasm.F32x4Add, wasm.F32x4Mul).Set(small)
 
 	c.Get(x).Op(wasm.F32x4Abs).Set(e)
-	f.mulBy(e, -2)
-	f.exp(e)
+	c.Get(e, e).Op(wasm.F32x4Add).Set(e)
+	f.quickExp(e, true)
 	splat(c, 1)
 	c.Get(e).Op(wasm.F32x4Sub)
 	splat(c, 1)
@@ -305,34 +299,6 @@ func (f *fn) log(x wasm.Local) {
 	for _, l := range []wasm.Local{e, m, sq, keep, below} {
 		f.done(l)
 	}
-}
-
-// erfPoly are the coefficients of formula 7.1.26 of Abramowitz and Stegun, whose error is below 1.5e-7.
-var erfPoly = [...]float32{1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592}
-
-// erf writes sign(x)·(1 - poly(t)·exp(-x²)) with t = 1/(1 + 0.3275911·|x|).
-func (f *fn) erf(x wasm.Local) {
-	c, t, e := f.c, f.temp(), f.temp()
-	splat(c, 1)
-	c.Get(x).Op(wasm.F32x4Abs)
-	splat(c, 0.3275911)
-	c.Op(wasm.F32x4Mul)
-	splat(c, 1)
-	c.Op(wasm.F32x4Add, wasm.F32x4Div).Set(t)
-	c.Get(x, x).Op(wasm.F32x4Mul, wasm.F32x4Neg).Set(e)
-	f.exp(e)
-	splat(c, 1)
-	splat(c, erfPoly[0])
-	for _, k := range erfPoly[1:] {
-		c.Get(t).Op(wasm.F32x4Mul)
-		splat(c, k)
-		c.Op(wasm.F32x4Add)
-	}
-	c.Get(t, e).Op(wasm.F32x4Mul, wasm.F32x4Mul, wasm.F32x4Sub).Get(x)
-	splatInt(c, -1<<31)
-	c.Op(wasm.V128And, wasm.V128Xor).Set(x)
-	f.done(t)
-	f.done(e)
 }
 
 // sign writes -1, 0 or 1, and NaN for NaN.

@@ -21,8 +21,8 @@ func (f *fn) softsign(x wasm.Local) {
 // softplus writes max(x, 0) + log(1 + exp(-|x|)), which cannot overflow.
 func (f *fn) softplus(x wasm.Local) {
 	c, e := f.c, f.temp()
-	c.Get(x).Op(wasm.F32x4Abs, wasm.F32x4Neg).Set(e)
-	f.exp(e)
+	c.Get(x).Op(wasm.F32x4Abs).Set(e)
+	f.quickExp(e, true)
 	c.Get(e)
 	splat(c, 1)
 	c.Op(wasm.F32x4Add).Set(e)
@@ -33,9 +33,9 @@ func (f *fn) softplus(x wasm.Local) {
 	f.done(e)
 }
 
-// above keeps x where it is greater than k or NaN, and writes 0 elsewhere.
+// above keeps x where it is greater than k, and writes 0 elsewhere.
 func (f *fn) above(x wasm.Local, k float32) {
 	f.c.Get(x, x)
 	splat(f.c, k)
-	f.c.Op(wasm.F32x4Le, wasm.V128Andnot).Set(x)
+	f.c.Op(wasm.F32x4Gt, wasm.V128And).Set(x)
 }

@@ -204,7 +204,7 @@ func (s Softmax) Emit(c *wasm.Code) {
 		c.Set(sum)
 		each(func(p, q wasm.Local, n int) {
 			c.Get(p).Load(wasm.V128Load, 0).Get(top).Op(wasm.F32x4Sub).Set(x)
-			f.exp(x)
+			f.quickExp(x, false)
 			store(c, q, x, 0, n)
 			c.Get(sum, x)
 			if n < lanes {

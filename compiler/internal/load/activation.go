@@ -30,6 +30,9 @@ func prelu(c *context) []*ir.Value {
 	if (err != nil || c.opset < 7) && len(xs) > 2 && len(ss) == 1 && ss[0] == xs[1] {
 		slope = c.reshape(slope, slices.Concat([]int{ss[0]}, slices.Repeat([]int{1}, len(xs)-2))...)
 	}
+	if k := slope.Const; k != nil && k.Shape.Elems() == 1 && k.DType == ir.F32 && len(k.Shape) <= len(xs) {
+		return []*ir.Value{c.add(ir.Unary{Fn: "leakyrelu", P: [2]float32{k.F[0]}}, x)}
+	}
 	return []*ir.Value{c.binary("add", c.positive(x), c.binary("mul", c.negative(x), slope))}
 }
 
@@ -40,19 +43,11 @@ func selu(c *context) []*ir.Value {
 	return []*ir.Value{c.binary("mul", y, c.number(gamma))}
 }
 
-// softplus is log(1 + exp(x)) (version 1), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow.
-func (c *context) softplus(x *ir.Value) *ir.Value {
-	e := c.unary("exp", c.unary("neg", c.unary("abs", x)))
-	return c.binary("add", c.positive(x), c.unary("log", c.binary("add", e, c.number(1))))
-}
-
-func softplus(c *context) []*ir.Value { return []*ir.Value{c.softplus(c.input(0))} }
+// softplus is log(1 + exp(x)) (version 1).
+func softplus(c *context) []*ir.Value { return []*ir.Value{c.unary("softplus", c.input(0))} }
 
 // mish is x·tanh(softplus(x)) (version 18).
-func mish(c *context) []*ir.Value {
-	x := c.input(0)
-	return []*ir.Value{c.binary("mul", x, c.unary("tanh", c.softplus(x)))}
-}
+func mish(c *context) []*ir.Value { return []*ir.Value{c.unary("mish", c.input(0))} }
 
 // softsign is x/(1 + |x|) (version 1).
 func softsign(c *context) []*ir.Value {
@@ -62,20 +57,12 @@ func softsign(c *context) []*ir.Value {
 
 // gelu is x·Φ(x) (version 20), exact or by its tanh approximation.
 func gelu(c *context) []*ir.Value {
-	x, half := c.input(0), c.number(0.5)
-	var phi *ir.Value
-	switch how := c.attrStr("approximate", "none"); how {
-	case "none":
-		phi = c.unary("erf", c.binary("mul", x, c.number(math.Sqrt2/2)))
-	case "tanh":
-		cube := c.binary("mul", c.binary("mul", x, x), x)
-		sum := c.binary("add", x, c.binary("mul", cube, c.number(0.044715)))
-		phi = c.unary("tanh", c.binary("mul", sum, c.number(float32(math.Sqrt(2/math.Pi)))))
-	default:
-		c.unsupported("approximate %q", how)
+	fn, ok := map[string]string{"none": "gelu", "tanh": "gelutanh"}[c.attrStr("approximate", "none")]
+	if !ok {
+		c.unsupported("approximate %q", c.attrStr("approximate", "none"))
 		return nil
 	}
-	return []*ir.Value{c.binary("mul", c.binary("mul", x, half), c.binary("add", phi, c.number(1)))}
+	return []*ir.Value{c.unary(fn, c.input(0))}
 }
 
 // pow converts Pow (version 15). A whole constant exponent up to 16 is a chain of products, other
