@@ -47,6 +47,7 @@ type Result struct {
 	Kernels  int // distinct kernel functions
 	Arena    int // bytes of activations
 	Consts   int // bytes of weights and tables
+	Plan     *plan.Plan
 }
 
 // Module compiles g.
@@ -56,7 +57,7 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 		return nil, err
 	}
 	p.Consts.Int8 = opt.Int8
-	res := &Result{Arena: p.Arena}
+	res := &Result{Arena: p.Arena, Plan: p}
 	low := &lowerer{plan: p}
 	for _, n := range g.Nodes {
 		before := len(low.calls)

@@ -112,6 +112,9 @@ func elems(t *Tensor) string {
 	return " {" + strings.Join(s, " ") + "}"
 }
 
+// Attributes are the attributes of op that are not zero, as the text form has them.
+func Attributes(op Op) string { return strings.TrimSpace(attrs(op)) }
+
 func attrs(op Op) string {
 	var b strings.Builder
 	v := reflect.ValueOf(op)
