@@ -357,18 +357,28 @@ func isBatch(name string) bool {
 	return strings.Contains(n, "batch") || strings.HasPrefix(n, "unk__") || slices.Contains([]string{"", "n", "b", "bs", "none", "?"}, n)
 }
 
-func (l *loader) node(n *onnx.Node, index int) error {
-	name := n.Name
-	if name == "" {
-		name = fmt.Sprintf("node %d", index)
-		if len(n.Outputs) > 0 {
-			name += " → " + n.Outputs[0]
-		}
+// NodeName is the name that the graph has for node number index of the model: its own, or its place.
+func NodeName(n *onnx.Node, index int) string {
+	if n.Name != "" {
+		return n.Name
 	}
-	op := n.OpType
+	name := fmt.Sprintf("node %d", index)
+	if len(n.Outputs) > 0 {
+		name += " → " + n.Outputs[0]
+	}
+	return name
+}
+
+// NodeOp is the operator of n, with its domain if that is not ai.onnx.
+func NodeOp(n *onnx.Node) string {
 	if n.Domain != "" && n.Domain != "ai.onnx" {
-		op = n.Domain + "." + op
+		return n.Domain + "." + n.OpType
 	}
+	return n.OpType
+}
+
+func (l *loader) node(n *onnx.Node, index int) error {
+	name, op := NodeName(n, index), NodeOp(n)
 	c := &context{loader: l, Node: n, name: name}
 	poison := func(reason string) {
 		if reason != "" {
