@@ -121,3 +121,12 @@ func TestFunctionValues(t *testing.T) {
 		}
 	}
 }
+
+// ThresholdedRelu is 0 wherever x > α does not hold, so of NaN as well.
+func TestAboveOfNaN(t *testing.T) {
+	nan := float32(math.NaN())
+	y, err := Unary{Fn: "above", P: [2]float32{1}}.Eval([]*Tensor{Floats([]float32{nan, 1, 2}, 3)})
+	if err != nil || !slices.Equal(y[0].F, []float32{0, 0, 2}) {
+		t.Errorf("%v, %v", y, err)
+	}
+}

@@ -148,11 +148,3 @@ func mean(c *context) []*ir.Value {
 	sum := binary("add")(c)
 	return []*ir.Value{c.binary("mul", sum[0], c.number(1/float32(max(len(c.in), 1))))}
 }
-
-// thresholdedRelu is x where x > α, else 0 (version 10): the sign of the difference selects.
-func thresholdedRelu(c *context) []*ir.Value {
-	x := c.input(0)
-	d := c.unary("sign", c.binary("sub", x, c.number(c.attrFloat("alpha", 1))))
-	finite := c.add(ir.Unary{Fn: "clip", P: [2]float32{-math.MaxFloat32, float32(math.Inf(1))}}, x) // -Inf·0 is no 0
-	return []*ir.Value{c.binary("mul", finite, c.positive(d))}
-}

@@ -218,6 +218,12 @@ func (c *context) addAll(op ir.Op, in ...*ir.Value) []*ir.Value {
 	if c.err != nil {
 		return failed
 	}
+	for _, v := range in {
+		if _, ok := c.lists[v]; ok {
+			c.unsupported("a sequence where a tensor is expected")
+			return failed
+		}
+	}
 	n, err := ir.NewNode(c.name, op, in...)
 	if err != nil {
 		if c.err = err; errors.Is(err, ir.ErrDType) {

@@ -40,7 +40,7 @@ func init() {
 		"InstanceNormalization": instanceNorm, "LayerNormalization": layerNorm, "LRN": lrn,
 
 		"Log": unary("log"), "Erf": unary("erf"), "Sign": unary("sign"), "PRelu": prelu, "Selu": selu, "Softplus": softplus,
-		"Softsign": softsign, "Mish": mish, "Gelu": gelu, "Pow": pow, "Mean": mean, "ThresholdedRelu": thresholdedRelu,
+		"Softsign": softsign, "Mish": mish, "Gelu": gelu, "Pow": pow, "Mean": mean, "ThresholdedRelu": unary("above", param{"alpha", 1}),
 
 		"Flatten": flatten, "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Transpose": transpose,
 		"Concat": concat, "Slice": slice, "Split": split, "Pad": pad, "Gather": gather,
@@ -50,7 +50,7 @@ func init() {
 		"Identity": identity, "Dropout": dropout,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
 	}
-	for _, more := range []map[string]converter{typedConverters, formulaConverters, windowConverters, controlConverters, attentionConverters, signalConverters} {
+	for _, more := range []map[string]converter{typedConverters, formulaConverters, windowConverters, controlConverters, attentionConverters, signalConverters, sequenceConverters} {
 		for name, convert := range more {
 			converters[name] = convert
 		}

@@ -112,6 +112,8 @@ type loader struct {
 	depth   int                 // of bodies around the node
 	rounded bool                // an input is f64 in the model and f32 here
 	said    map[string]ir.Shape // the shapes that the model states in full
+	lists   map[*ir.Value][]*ir.Value
+	narrow  map[*ir.Value]onnx.DType // of integers below 8 bits, which are held as bytes
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -133,6 +135,8 @@ func Model(m *onnx.Model, opt Options) (*Result, error) {
 		bound:    map[string]int{},
 		unfilled: map[string]Unsupported{},
 		said:     map[string]ir.Shape{},
+		lists:    map[*ir.Value][]*ir.Value{},
+		narrow:   map[*ir.Value]onnx.DType{},
 		budget:   freeWork,
 	}
 	if opt.Budget > 0 {
@@ -188,6 +192,7 @@ func (l *loader) initializers(g *onnx.Graph) error {
 			return fmt.Errorf("initializer %q: %w", t.Name, err)
 		}
 		l.vals[t.Name] = ir.ConstValue(t.Name, c)
+		l.note(l.vals[t.Name], t.DType)
 		l.budget += weightWork * float64(c.Shape.Elems())
 	}
 	if len(g.SparseInitializers) > 0 {
@@ -221,7 +226,7 @@ func Tensor(t *onnx.Tensor) (*ir.Tensor, error) {
 	return x, err
 }
 
-// typeOf maps element types; floats of any width compute as f32.
+// typeOf maps element types; floats of any width compute as f32, and integers below 8 bits are bytes.
 func typeOf(t onnx.DType) (ir.DType, error) {
 	switch t {
 	case onnx.F32, onnx.F16, onnx.BF16, onnx.F64:
@@ -238,9 +243,9 @@ func typeOf(t onnx.DType) (ir.DType, error) {
 		return ir.U32, nil
 	case onnx.U64:
 		return ir.U64, nil
-	case onnx.I8:
+	case onnx.I8, onnx.I4, onnx.I2:
 		return ir.I8, nil
-	case onnx.U8:
+	case onnx.U8, onnx.U4, onnx.U2:
 		return ir.U8, nil
 	case onnx.Bool:
 		return ir.Bool, nil
@@ -290,11 +295,13 @@ func (l *loader) inputs(g *onnx.Graph) error {
 		}
 		if t.Shape.Elems() == 0 { // it is known, and none of the module's
 			l.vals[in.Name] = ir.ConstValue(in.Name, ir.NewTensor(t))
+			l.note(l.vals[in.Name], in.DType)
 			continue
 		}
 		l.rounded = l.rounded || in.DType == onnx.F64
 		v := &ir.Value{Name: in.Name, Type: t}
 		l.vals[in.Name] = v
+		l.note(v, in.DType)
 		l.graph.In = append(l.graph.In, v)
 	}
 	if len(unbound) > 0 {
@@ -327,6 +334,7 @@ func (l *loader) fixed(in *onnx.ValueInfo, typ ir.DType, values []float64) error
 		x.I[i] = ir.Saturate(values[i%len(values)], typ)
 	}
 	l.vals[in.Name] = ir.ConstValue(in.Name, x)
+	l.note(l.vals[in.Name], in.DType)
 	l.used = append(l.used, in.Name)
 	return nil
 }
@@ -453,6 +461,9 @@ func (l *loader) outputs(g *onnx.Graph) error {
 		if v == nil {
 			return &UnsupportedError{[]Unsupported{l.unfilled[o.Name]}}
 		}
+		if _, ok := l.lists[v]; ok {
+			return fmt.Errorf("%w: output %q is a sequence", ErrUnsupported, o.Name)
+		}
 		// An output has a buffer and a name of its own, even when it is an input or a constant.
 		if v.Const != nil || slices.Contains(l.graph.In, v) || slices.Contains(l.graph.Out, v) {
 			n, err := ir.NewNode(o.Name, ir.Reshape{Shape: v.Type.Shape}, v)
@@ -495,3 +506,10 @@ func declared(o *onnx.ValueInfo, s ir.Shape) error {
 }
 
 func castType(n int) (ir.DType, error) { return typeOf(onnx.DType(n)) }
+
+// note remembers that v has less than 8 bits in the model.
+func (l *loader) note(v *ir.Value, t onnx.DType) {
+	if t.Bits() < 8 {
+		l.narrow[v] = t
+	}
+}

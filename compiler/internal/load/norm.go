@@ -99,5 +99,11 @@ func reduceOf(before func(*context, *ir.Value) *ir.Value, fn string, after func(
 func square(c *context, x *ir.Value) *ir.Value { return c.binary("mul", x, x) }
 
 func apply(fn string) func(*context, *ir.Value) *ir.Value {
-	return func(c *context, x *ir.Value) *ir.Value { return c.unary(fn, x) }
+	return func(c *context, x *ir.Value) *ir.Value {
+		t := x.Type.DType
+		if intUnary[fn] && !t.Float() {
+			return c.each(fn, x)
+		}
+		return c.cast(c.unary(fn, c.cast(x, ir.F32)), t)
+	}
 }

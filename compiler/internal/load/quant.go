@@ -46,6 +46,14 @@ func limits(t onnx.DType) (lo, hi int, to ir.DType, ok bool) {
 		return math.MinInt16, math.MaxInt16, ir.I16, true
 	case onnx.U16:
 		return 0, math.MaxUint16, ir.U16, true
+	case onnx.I4:
+		return -8, 7, ir.I8, true
+	case onnx.U4:
+		return 0, 15, ir.U8, true
+	case onnx.I2:
+		return -2, 1, ir.I8, true
+	case onnx.U2:
+		return 0, 3, ir.U8, true
 	}
 	return 0, 0, 0, false
 }
@@ -172,6 +180,9 @@ func (c *context) dequantize(q *ir.Value, g grid) *ir.Value {
 
 // target is the type of a quantised result: that of the zero point, or what output_dtype says, or u8.
 func (c *context) target(zero *ir.Value) onnx.DType {
+	if t, ok := c.narrow[zero]; ok {
+		return t
+	}
 	if zero != nil {
 		return onnxOf(zero.Type.DType)
 	}
@@ -184,7 +195,26 @@ func (c *context) target(zero *ir.Value) onnx.DType {
 // quantizeLinear converts QuantizeLinear (versions 10 to 25).
 func quantizeLinear(c *context) []*ir.Value {
 	g := c.grid(1)
-	return []*ir.Value{c.quantize(c.float(c.input(0)), g, c.target(g.zero))}
+	t := c.target(g.zero)
+	y := c.quantize(c.float(c.input(0)), g, t)
+	c.note(y, t)
+	return []*ir.Value{y}
+}
+
+// toNarrow casts to integers of less than 8 bits: floats are cut to integers, of which the low bits stay.
+func (c *context) toNarrow(x *ir.Value, t onnx.DType) *ir.Value {
+	lo, hi, to, _ := limits(t)
+	if c.err != nil {
+		return x
+	}
+	x = c.cast(x, ir.I32)
+	x = c.each("and", x, c.like(x, float64(hi-lo)))
+	if lo < 0 { // the sign bit weighs -2ⁿ
+		x = c.binary("sub", c.each("xor", x, c.like(x, float64(-lo))), c.like(x, float64(-lo)))
+	}
+	y := c.cast(x, to)
+	c.note(y, t)
+	return y
 }
 
 // dequantizeLinear converts DequantizeLinear (versions 10 to 25).

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
+	"github.com/isomer-iot/isomer/compiler/internal/onnx"
 )
 
 func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
@@ -11,7 +12,9 @@ func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 // dropout converts Dropout (version 13): nothing is dropped in inference, and the mask says so.
 func dropout(c *context) []*ir.Value {
 	x := c.input(0)
-	if t := c.optional(2); t != nil && (t.Const == nil || t.Const.Shape.Elems() > 0 && !t.Const.DType.Float() && t.Const.I[0] != 0) {
+	ratio := c.optional(1)
+	drops := ratio == nil || ratio.Const == nil || !slices.Equal(ratio.Const.F, []float32{0})
+	if t := c.optional(2); drops && t != nil && (t.Const == nil || t.Const.Shape.Elems() > 0 && !t.Const.DType.Float() && t.Const.I[0] != 0) {
 		c.unsupported("training mode")
 		return nil
 	}
@@ -384,9 +387,8 @@ func cast(c *context) []*ir.Value {
 		c.err = err
 		return nil
 	}
-	x := c.input(0)
-	if x.Type.DType == to {
-		return []*ir.Value{x}
+	if t := onnx.DType(c.attrInt("to", 0)); t.Bits() < 8 {
+		return []*ir.Value{c.toNarrow(c.input(0), t)}
 	}
-	return []*ir.Value{c.add(ir.Cast{To: to}, x)}
+	return []*ir.Value{c.cast(c.input(0), to)}
 }

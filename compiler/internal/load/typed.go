@@ -94,6 +94,9 @@ func argOf(fn string) converter {
 }
 
 func castLike(c *context) []*ir.Value {
+	if t, ok := c.narrow[c.input(1)]; ok {
+		return []*ir.Value{c.toNarrow(c.input(0), t)}
+	}
 	return []*ir.Value{c.cast(c.input(0), c.input(1).Type.DType)}
 }
 

@@ -124,3 +124,17 @@ func TestControlFlow(t *testing.T) {
 		t.Errorf("a body with an unknown operator: %v", err)
 	}
 }
+
+// TestReductionsOfIntegers reduces -7 and 2, which have formulas before and after the sum.
+func TestReductionsOfIntegers(t *testing.T) {
+	for op, want := range map[string]int64{"ReduceL1": 9, "ReduceL2": 7, "ReduceSumSquare": 53, "ReduceSum": -5} {
+		r, err := Model(model(13, in(input("x", 1)), consts(ints("a", -7, 2)), node(op, "a", "y", attr("keepdims", 0))), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := r.Graph.Eval(ir.Floats([]float32{1}, 1))
+		if err != nil || y[0].I[0] != want {
+			t.Errorf("%s: %v %v, want %d", op, y, err, want)
+		}
+	}
+}

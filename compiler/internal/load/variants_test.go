@@ -97,6 +97,8 @@ func TestVersionsOfOperators(t *testing.T) {
 		"Sum of one":           {13, v(2), nil, node("Sum", "x", "y"), ir.Shape{2}, []float32{1, 2}},
 		"Max of three":         {13, v(3), consts(floats("a", []float32{2}), floats("b", []float32{0, 0, 9})), node("Max", "x a b", "y"), ir.Shape{3}, []float32{2, 2, 9}},
 		"Dropout":              {13, v(2), nil, node("Dropout", "x", "y mask"), ir.Shape{2}, []float32{1, 2}},
+		"Dropout, nothing drops": {13, v(2), consts(floats("r", []float32{0}, []int64{}...), &onnx.Tensor{Name: "t", DType: onnx.Bool, Raw: []byte{1}, Dims: []int64{}}),
+			node("Dropout", "x r t", "y mask"), ir.Shape{2}, []float32{1, 2}},
 		"Concat":               {13, v(1, 2), nil, node("Concat", "x x", "y", attr("axis", -1)), ir.Shape{1, 4}, []float32{1, 2, 1, 2}},
 		"Gather, an axis less": {13, v(2, 2), consts(&onnx.Tensor{Name: "i", DType: onnx.I64, Raw: []byte{255, 255, 255, 255, 255, 255, 255, 255}}), node("Gather", "x i", "y"), ir.Shape{2}, []float32{3, 4}},
 		"BatchNormalization": {15, v(1, 1, 2), consts(floats("s", []float32{2}), floats("b", []float32{1}), floats("m", []float32{1}), floats("v", []float32{3})),
