@@ -18,7 +18,7 @@ func recurrentTile(batch int, w *ir.Value) kernel.Tile {
 	case w.Const == nil:
 		return tile(n)
 	}
-	return skewTile
+	return skewTile(w.Type.Shape[0])
 }
 
 // recurrent walks the whole batch at once, or each sequence of its own length.

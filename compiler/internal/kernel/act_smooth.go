@@ -32,25 +32,36 @@ func (f *fn) quickExp(x wasm.Local, negative bool) {
 		c.Op(wasm.F32x4Mul, wasm.F32x4Sub).Set(x)
 	}
 	// x is r, or -r: its odd powers take the sign from their coefficients.
-	odd := func(i int) float32 { // coefficient i belongs to the power len(expPoly)+1-i
-		if (len(expPoly)+1-i)%2 == 1 {
-			return sign * expPoly[i]
-		}
-		return expPoly[i]
-	}
-	splat(c, odd(0))
-	for i := range expPoly[1:] {
-		c.Get(x).Op(wasm.F32x4Mul)
-		splat(c, odd(i+1))
+	odd := func(i int) float32 { return sign * expPoly[i] }
+	// Pairs of terms side by side, then a polynomial of three steps in r²: one of seven steps in r is a
+	// chain of 56 cycles, and 25 % slower.
+	pair := func(i int) {
+		c.Get(x)
+		splat(c, odd(i))
+		c.Op(wasm.F32x4Mul)
+		splat(c, expPoly[i+1])
 		c.Op(wasm.F32x4Add)
 	}
-	c.Get(x).Op(wasm.F32x4Mul)
-	splat(c, sign)
-	c.Op(wasm.F32x4Add).Get(x).Op(wasm.F32x4Mul)
+	sq := f.temp()
+	c.Get(x, x).Op(wasm.F32x4Mul).Set(sq)
+	pair(0)
+	for i := 2; i < len(expPoly); i += 2 {
+		c.Get(sq).Op(wasm.F32x4Mul)
+		pair(i)
+		c.Op(wasm.F32x4Add)
+	}
+	c.Get(sq).Op(wasm.F32x4Mul)
 	splat(c, 1)
+	c.Get(x)
+	if negative {
+		c.Op(wasm.F32x4Sub)
+	} else {
+		c.Op(wasm.F32x4Add)
+	}
 	c.Op(wasm.F32x4Add).Get(n)
 	splatInt(c, 127)
 	c.Op(wasm.I32x4Add).I32(23).Op(wasm.I32x4Shl, wasm.F32x4Mul).Set(x)
+	f.done(sq)
 	f.done(n)
 	f.done(y)
 }

@@ -71,8 +71,8 @@ var turned = [16]byte{12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
 func (e *gemm) quads(p wasm.Local, mr, aOff, bOff, n int) {
 	c := e.c
 	for q := roundUp(n)/lanes - 1; q >= 0; q-- {
+		e.order.at = p
 		if e.begun {
-			e.order.at = p
 			e.order.pin()
 		}
 		e.begun = true
@@ -81,6 +81,9 @@ func (e *gemm) quads(p wasm.Local, mr, aOff, bOff, n int) {
 			c.Set(e.av[r])
 		}
 		for s := lanes - 1; s >= 0; s-- {
+			if s == lanes/2-1 {
+				e.order.pin()
+			}
 			c.Get(e.bp).Load(wasm.V128Load, uint32(bOff+q*lanes*e.BRow+s*vec)).Set(e.bv[0])
 			for r := mr - 1; r >= 0; r-- {
 				acc := e.acc[r][s]
