@@ -322,22 +322,6 @@ func (g *Graph) Uses() map[*Value]int {
 	return uses
 }
 
-// Replace makes every reader of old, the graph's outputs among them, read new.
-func (g *Graph) Replace(old, new *Value) {
-	for _, n := range g.Nodes {
-		for i, v := range n.In {
-			if v == old {
-				n.In[i] = new
-			}
-		}
-	}
-	for i, v := range g.Out {
-		if v == old {
-			g.Out[i] = new
-		}
-	}
-}
-
 func arity(in []Type, min, max int) error {
 	if len(in) < min || len(in) > max {
 		if min == max {

@@ -23,8 +23,11 @@ func open(n *ir.Node, uses map[*ir.Value]int) bool {
 
 // foldAffine folds y·s, y/s, y+t and y-t with constants of one value for each output channel into
 // the weights and the bias of the convolution or product that computes y.
+//
+// Weights that several read stay as they are for factors: each would get a copy of its own, and a file of
+// a megabyte a module of a gigabyte.
 func foldAffine(g *ir.Graph) error {
-	uses, made := g.Uses(), producers(g)
+	uses, made, r := g.Uses(), producers(g), readersOf(g)
 	for _, n := range g.Nodes {
 		b, ok := n.Op.(ir.Binary)
 		if !ok {
@@ -40,7 +43,7 @@ func foldAffine(g *ir.Graph) error {
 		}
 		ch := len(target.In[2].Const.F)
 		c := perChannel(n.In[at].Const, ch)
-		if c == nil || (b.Fn == "mul" || b.Fn == "div") && target.In[1].Const == nil {
+		if c == nil || (b.Fn == "mul" || b.Fn == "div") && (target.In[1].Const == nil || uses[target.In[1]] > 1) {
 			continue
 		}
 		target.In = slices.Clone(target.In)
@@ -53,7 +56,9 @@ func foldAffine(g *ir.Graph) error {
 		default:
 			continue
 		}
-		adopt(g, n, target, made)
+		out := target.Out[0]
+		r.rename(n.Out[0], out)
+		made[out] = target
 		uses[target.Out[0]] = uses[n.Out[0]]
 	}
 	return removeDead(g)
@@ -78,14 +83,6 @@ func scaled(v *ir.Value, c []float32, b ir.Binary) *ir.Value {
 		panic(err) // the shapes agree by construction
 	}
 	return ir.ConstValue(v.Name, y[0])
-}
-
-// adopt lets target compute what n computed.
-func adopt(g *ir.Graph, n, target *ir.Node, made map[*ir.Value]*ir.Node) {
-	out := target.Out[0]
-	out.Name = n.Out[0].Name
-	g.Replace(n.Out[0], out)
-	made[out] = target
 }
 
 // fuseEpilogues moves residual additions and activations into the convolution or product before
@@ -144,10 +141,11 @@ func fuseEpilogues(g *ir.Graph) error {
 // explicitPads puts a pad before each convolution whose padding cannot be written around its input
 // by the node that computes it.
 func explicitPads(g *ir.Graph) error {
+	tight := tight(g) // a pad writes and reads with strides, so one that comes in changes nothing
 	for i := 0; i < len(g.Nodes); i++ {
 		n := g.Nodes[i]
 		c, ok := n.Op.(ir.Conv)
-		if !ok || !slices.ContainsFunc(c.Pads, func(p int) bool { return p > 0 }) || CanHalo(g, n.In[0]) {
+		if !ok || !slices.ContainsFunc(c.Pads, func(p int) bool { return p > 0 }) || !tight(n.In[0]) {
 			continue
 		}
 		rank := len(n.In[0].Type.Shape)
@@ -170,21 +168,28 @@ func explicitPads(g *ir.Graph) error {
 
 // CanHalo reports whether plan may lay v out with room around its spatial axes: its producer writes
 // with strides and everyone who reads it can read with strides.
-func CanHalo(g *ir.Graph, v *ir.Value) bool {
-	if v.Const != nil || slices.Contains(g.In, v) || slices.Contains(g.Out, v) {
-		return false
+func CanHalo(g *ir.Graph, v *ir.Value) bool { return !tight(g)(v) }
+
+// tight returns which values CanHalo does not hold for, after one look at the graph.
+func tight(g *ir.Graph) func(v *ir.Value) bool {
+	m := map[*ir.Value]bool{}
+	mark := func(vs []*ir.Value) {
+		for _, v := range vs {
+			m[v] = true
+		}
 	}
+	mark(g.In)
+	mark(g.Out)
 	for _, n := range g.Nodes {
-		if slices.Contains(n.Out, v) && !strided(n.Op) {
-			if _, ok := n.Op.(ir.Reshape); !ok { // a view into a buffer with room becomes a copy
-				return false
-			}
+		if strided(n.Op) {
+			continue
 		}
-		if slices.Contains(n.In, v) && !strided(n.Op) {
-			return false
+		mark(n.In)
+		if _, ok := n.Op.(ir.Reshape); !ok { // a view into a buffer with room becomes a copy
+			mark(n.Out)
 		}
 	}
-	return true
+	return func(v *ir.Value) bool { return v.Const != nil || m[v] }
 }
 
 // strided are the operators whose kernels address their tensors with a stride for each axis.

@@ -23,6 +23,7 @@ func integers(g *ir.Graph) error {
 			q.readers[v] = n
 		}
 	}
+	r := readersOf(g)
 	for i := 0; i < len(g.Nodes); i++ {
 		fresh, last, err := q.rewrite(g.Nodes[i])
 		if err != nil {
@@ -33,7 +34,8 @@ func integers(g *ir.Graph) error {
 		}
 		// The place of the quantisation: what it reads is there by then, and nothing reads it before.
 		at := slices.Index(g.Nodes, last)
-		rename(g, last.Out[0], fresh[len(fresh)-1].Out[0])
+		r.add(fresh...)
+		r.rename(last.Out[0], fresh[len(fresh)-1].Out[0])
 		g.Nodes = slices.Replace(g.Nodes, at, at+1, fresh...)
 		for _, n := range fresh {
 			q.made[n.Out[0]] = n
@@ -45,41 +47,38 @@ func integers(g *ir.Graph) error {
 // hoistTransposes moves the transpose between a dequantisation and what computes with it before the
 // dequantisation, and that of the model's input before its quantisation: its floats are turned fast.
 func hoistTransposes(g *ir.Graph) error {
-	for changed := true; changed; {
-		changed = false
-		made := producers(g)
-		for i, n := range g.Nodes {
-			t, ok := n.Op.(ir.Transpose)
-			if !ok || made[n.In[0]] == nil {
-				continue
-			}
-			before := made[n.In[0]]
-			switch before.Op.(type) {
-			case ir.Dequantize:
-			case ir.Quantize:
-				if made[before.In[0]] != nil { // bytes are turned in less time than floats
-					continue
-				}
-			default:
-				continue
-			}
-			turned, err := ir.NewNode(n.Name, t, before.In[0])
-			if err != nil {
-				return err
-			}
-			after, err := ir.NewNode(before.Name, before.Op, turned.Out[0])
-			if err != nil {
-				return err
-			}
-			rename(g, n.Out[0], after.Out[0])
-			g.Nodes = slices.Replace(g.Nodes, i, i+1, turned, after)
-			if changed = true; removeDead(g) != nil {
-				return err
-			}
-			break
+	made, r := producers(g), readersOf(g)
+	for i := 0; i < len(g.Nodes); i++ {
+		n := g.Nodes[i]
+		t, ok := n.Op.(ir.Transpose)
+		if !ok || made[n.In[0]] == nil {
+			continue
 		}
+		before := made[n.In[0]]
+		switch before.Op.(type) {
+		case ir.Dequantize:
+		case ir.Quantize:
+			if made[before.In[0]] != nil { // bytes are turned in less time than floats
+				continue
+			}
+		default:
+			continue
+		}
+		turned, err := ir.NewNode(n.Name, t, before.In[0])
+		if err != nil {
+			return err
+		}
+		after, err := ir.NewNode(before.Name, before.Op, turned.Out[0])
+		if err != nil {
+			return err
+		}
+		r.add(turned, after)
+		r.rename(n.Out[0], after.Out[0])
+		made[turned.Out[0]], made[after.Out[0]] = turned, after
+		g.Nodes = slices.Replace(g.Nodes, i, i+1, turned, after)
+		i-- // what is before it may be such a pair as well
 	}
-	return nil
+	return removeDead(g)
 }
 
 type quantised struct {

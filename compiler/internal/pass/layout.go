@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
@@ -12,23 +13,27 @@ import (
 func sinkTransposes(g *ir.Graph) error {
 	for changed := true; changed; {
 		changed = false
-		made := producers(g)
-		for i := 0; i < len(g.Nodes); i++ {
-			fresh, err := sink(g.Nodes[i], made)
+		s := sinker{made: producers(g), turned: map[turning]*ir.Value{}}
+		r := readersOf(g)
+		nodes := make([]*ir.Node, 0, len(g.Nodes))
+		for _, n := range g.Nodes {
+			fresh, err := s.sink(n)
 			if err != nil {
 				return err
 			}
 			if fresh == nil {
+				nodes = append(nodes, n)
 				continue
 			}
 			changed = true
-			old, last := g.Nodes[i].Out[0], fresh[len(fresh)-1].Out[0]
-			g.Nodes = slices.Replace(g.Nodes, i, i+1, fresh...)
-			rename(g, old, last)
+			nodes = append(nodes, fresh...)
+			r.add(fresh...)
+			r.rename(n.Out[0], fresh[len(fresh)-1].Out[0])
 			for _, n := range fresh {
-				made[n.Out[0]] = n
+				s.made[n.Out[0]] = n
 			}
 		}
+		g.Nodes = nodes
 		dropIdentities(g)
 		if err := removeDead(g); err != nil {
 			return err
@@ -37,21 +42,27 @@ func sinkTransposes(g *ir.Graph) error {
 	return nil
 }
 
-// rename lets new take the place of old, its name included: outputs keep theirs.
-func rename(g *ir.Graph, old, new *ir.Value) {
-	new.Name = old.Name
-	g.Replace(old, new)
+// sinker is one sweep over the graph.
+type sinker struct {
+	made   map[*ir.Value]*ir.Node
+	turned map[turning]*ir.Value // constants that many nodes read are turned once
+}
+
+// turning is a constant that goes back through a permutation.
+type turning struct {
+	v    *ir.Value
+	perm string
 }
 
 // sink returns the nodes that compute the same as n with the transposes of its inputs after it, or
 // nil if there is nothing to move.
-func sink(n *ir.Node, made map[*ir.Value]*ir.Node) ([]*ir.Node, error) {
+func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 	switch n.Op.(type) {
 	case ir.Transpose, ir.Unary, ir.Binary, ir.Permuter:
 	default:
 		return nil, nil // before the weights of a convolution are turned for nothing
 	}
-	perm, before := transposed(n, made)
+	perm, before := s.transposed(n)
 	if perm == nil {
 		return nil, nil
 	}
@@ -77,12 +88,12 @@ func sink(n *ir.Node, made map[*ir.Value]*ir.Node) ([]*ir.Node, error) {
 
 // transposed returns the permutation that all computed inputs of n went through, and the inputs
 // before it, constants turned back to match.
-func transposed(n *ir.Node, made map[*ir.Value]*ir.Node) (perm []int, before []*ir.Value) {
+func (s *sinker) transposed(n *ir.Node) (perm []int, before []*ir.Value) {
 	for _, v := range n.In {
 		if v.Const != nil {
 			continue
 		}
-		p := made[v]
+		p := s.made[v]
 		if p == nil {
 			return nil, nil
 		}
@@ -97,10 +108,15 @@ func transposed(n *ir.Node, made map[*ir.Value]*ir.Node) (perm []int, before []*
 	}
 	for _, v := range n.In {
 		if v.Const == nil {
-			before = append(before, made[v].In[0])
+			before = append(before, s.made[v].In[0])
 			continue
 		}
-		c := turnBack(v, perm)
+		key := turning{v, fmt.Sprint(perm)}
+		c, ok := s.turned[key]
+		if !ok {
+			c = turnBack(v, perm)
+			s.turned[key] = c
+		}
 		if c == nil {
 			return nil, nil
 		}
@@ -131,19 +147,23 @@ func turnBack(c *ir.Value, perm []int) *ir.Value {
 
 // dropIdentities removes transposes that move nothing.
 func dropIdentities(g *ir.Graph) {
+	r, inputs := readersOf(g), map[*ir.Value]bool{}
+	for _, v := range g.In {
+		inputs[v] = true
+	}
 	for _, n := range g.Nodes {
 		t, ok := n.Op.(ir.Transpose)
-		if ok && slices.IsSorted(t.Perm) && n.In[0].Const == nil && !slices.Contains(g.In, n.In[0]) {
-			isOut := slices.Contains(g.Out, n.Out[0])
-			if isOut && slices.Contains(g.Out, n.In[0]) {
+		if ok && slices.IsSorted(t.Perm) && n.In[0].Const == nil && !inputs[n.In[0]] {
+			isOut := r.isOut(n.Out[0])
+			if isOut && r.isOut(n.In[0]) {
 				continue
 			}
 			if isOut {
 				n.In[0].Name = n.Out[0].Name
 			}
-			g.Replace(n.Out[0], n.In[0])
-		} else if ok && slices.IsSorted(t.Perm) && !slices.Contains(g.Out, n.Out[0]) {
-			g.Replace(n.Out[0], n.In[0])
+			r.replace(n.Out[0], n.In[0])
+		} else if ok && slices.IsSorted(t.Perm) && !r.isOut(n.Out[0]) {
+			r.replace(n.Out[0], n.In[0])
 		}
 	}
 }
@@ -165,10 +185,11 @@ func mergeReshapes(g *ir.Graph) error {
 			}
 		}
 	}
+	r := readersOf(g)
 	for _, n := range g.Nodes {
 		_, ok := n.Op.(ir.Reshape)
-		if ok && n.In[0].Type.Equal(n.Out[0].Type) && n.In[0].Const == nil && !slices.Contains(g.Out, n.Out[0]) {
-			g.Replace(n.Out[0], n.In[0])
+		if ok && n.In[0].Type.Equal(n.Out[0].Type) && n.In[0].Const == nil && !r.isOut(n.Out[0]) {
+			r.replace(n.Out[0], n.In[0])
 		}
 	}
 	return removeDead(g)
