@@ -110,27 +110,6 @@ type Module struct {
 	Stats    Stats
 }
 
-// Stats describe what was compiled.
-type Stats struct {
-	Layers     []Layer
-	Parameters int            // weights of the model
-	MACs       int            // multiply-adds of one run
-	Arena      int            // bytes of activations
-	Consts     int            // bytes of packed weights and tables
-	Kernels    int            // distinct kernel functions
-	Bound      map[string]int // symbolic dimensions and the extents that they got
-	// Image is how pictures are prepared; nil if the model takes none. Assumed is set if mean and
-	// std are the default.
-	Image   *abi.ImageSpec
-	Assumed bool
-}
-
-// Layer is one operation of the compiled network.
-type Layer struct {
-	Name, Op, Kernel string
-	MACs             int
-}
-
 // CompileFile compiles the ONNX file at path, with external data beside it. The module is named after
 // the file unless Options.Name is set.
 func CompileFile(path string, opt Options) (*Module, error) {
@@ -196,6 +175,7 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 	if e.Image == nil && e.Labels == nil {
 		e.Labels = res.Labels
 	}
+	nodes := newCensus(m.Graph, g)
 	opt.progress("optimise")
 	if err := pass.Run(g, opt.StopAfter); err != nil {
 		return nil, err
@@ -205,15 +185,12 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	mod := &Module{Bytes: out.Bytes, Manifest: out.Manifest, Stats: Stats{
-		Parameters: parameters(g), Arena: out.Arena, Consts: out.Consts, Kernels: out.Kernels,
-		Bound: res.Bound, Image: out.Manifest.Image, Assumed: assumed,
-	}}
-	for _, l := range out.Layers {
-		mod.Stats.Layers = append(mod.Stats.Layers, Layer(l))
-		mod.Stats.MACs += l.MACs
+	st, err := stats(g, nodes, out)
+	if err != nil {
+		return nil, err
 	}
-	return mod, nil
+	st.Bound, st.Image, st.Assumed = res.Bound, out.Manifest.Image, assumed
+	return &Module{Bytes: out.Bytes, Manifest: out.Manifest, Stats: st}, nil
 }
 
 // check refuses what no model can be compiled with.
@@ -242,20 +219,6 @@ func (o Options) check() error {
 		return fmt.Errorf("%w: no pass %q; there are %s", ErrOptions, o.StopAfter, strings.Join(passes, ", "))
 	}
 	return nil
-}
-
-func parameters(g *ir.Graph) int {
-	n := 0
-	seen := map[*ir.Value]bool{}
-	for _, node := range g.Nodes {
-		for _, v := range node.In {
-			if v.Const != nil && !seen[v] {
-				seen[v] = true
-				n += v.Type.Shape.Elems()
-			}
-		}
-	}
-	return n
 }
 
 // moduleName keeps the characters that a manifest's name allows.

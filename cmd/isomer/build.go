@@ -372,7 +372,7 @@ func newBuildResult(file string, m *compiler.Module, took time.Duration) buildRe
 		Functions: m.Manifest.Functions, MS: ms(took), Memory: m.Manifest.Memory,
 	}
 	for _, l := range m.Stats.Layers {
-		r.Layers = append(r.Layers, layerResult(l))
+		r.Layers = append(r.Layers, layerResult{l.Name, l.Op, l.Kernel, l.MACs})
 	}
 	return r
 }
