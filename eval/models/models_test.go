@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHarness runs every contestant that this machine has once, on a model of the repository, and wants one answer.
+func TestHarness(t *testing.T) {
+	h, err := newHarness(settings{peers: "peers", models: t.TempDir(), data: t.TempDir(), runs: 2, round: 1}, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	h.data = filepath.Join("..", "..", "examples", "meter")
+	r, err := h.race(context.Background(), network{group: "digits", files: []string{"models/digits-v2.onnx"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	r.print(&out)
+	t.Log("\n" + out.String())
+	for _, e := range r.Entries {
+		if e.Failed != "" || e.Runs != 2 || e.Min <= 0 || e.Median < e.Min || e.MACs == 0 {
+			t.Errorf("%s: failed %q, %d runs, median %v, least %v, %d MACs", e.Name, e.Failed, e.Runs, e.Median, e.Min, e.MACs)
+		}
+		if e.Error > 1e-4 || e.Top != r.Entries[0].Top {
+			t.Errorf("%s computes class %d with an error of %v", e.Name, e.Top, e.Error)
+		}
+	}
+	if !strings.Contains(out.String(), "Isomer in wazero") {
+		t.Error("wazero is not in the table")
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// TestGenerate builds what the script writes: each network is one that the compiler takes.
+func TestGenerate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 250 MB of models")
+	}
+	python := "python3"
+	if p := os.Getenv("ISOMER_PYTHON"); p != "" {
+		python = p
+	}
+	if err := exec.Command(python, "-c", "import onnx, numpy").Run(); err != nil {
+		t.Skipf("%s with onnx and numpy: %v", python, err)
+	}
+	h, err := newHarness(settings{peers: "peers", python: python, runs: 1, round: 1}, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	for _, n := range h.networks() {
+		if !n.generated {
+			continue
+		}
+		r, err := h.race(context.Background(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range r.Entries {
+			if math.IsInf(e.Error, 0) || e.Failed == "" && e.Error > 1e-3 {
+				t.Errorf("%s: %s: error %v", n.group, e.Name, e.Error)
+			}
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	// 1, 1.2 and 1.5 ns a multiply-add: 1.25 is 20 % from both ends.
+	r := &scaling{Points: []point{{MACs: 1e6, Min: 1}, {MACs: 2e6, Min: 2.4}, {MACs: 4e6, Min: 6}}}
+	r.fit()
+	if math.Abs(r.NSPerMAC-1.25) > 1e-9 || math.Abs(r.Worst-0.2) > 1e-9 {
+		t.Errorf("%v ns within %v, want 1.25 and 0.2", r.NSPerMAC, r.Worst)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	bytes := func(x ...float32) (b []byte) {
+		for _, v := range x {
+			b = appendFloat(b, v)
+		}
+		return b
+	}
+	if d := difference(bytes(1, 4.5), bytes(1, 4)); d != 0.125 {
+		t.Errorf("%v, want half of a largest of 4", d)
+	}
+	if d := difference(bytes(float32(math.NaN())), bytes(1)); !math.IsInf(d, 1) {
+		t.Errorf("%v for no number", d)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range [][]string{{"-only", "("}, {"-runs", "0"}, {"-round", "-1"}} {
+		if err := run(context.Background(), args, &bytes.Buffer{}, testLog{t}); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+}
