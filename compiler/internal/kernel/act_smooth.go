@@ -7,8 +7,8 @@ import "github.com/isomer-iot/isomer/wasm"
 
 // quickExp writes e^x, or e^-x, with an error below 2 units in the last place: 0 below e^-87.7 and
 // infinity above e^88.4, as 2^n is one float. Rounding is an addition whose sum has n as its last bits,
-// so that n needs no conversion, which is nine instructions in V8; NaN stays in r. Both together take
-// half the time of [fn.exp].
+// so that n needs no conversion, which is nine instructions in V8; NaN stays in r. Four values of
+// x/(1 + e^-x) take 5.5 ns in V8, with [fn.exp] and a product 9.0.
 func (f *fn) quickExp(x wasm.Local, negative bool) {
 	// 1.5·2²³: the last bit of a sum with it is worth 1. Its lowest nine bits are 0, so that the shift
 	// that makes the exponent drops all of it.
@@ -34,7 +34,7 @@ func (f *fn) quickExp(x wasm.Local, negative bool) {
 	// x is r, or -r: its odd powers take the sign from their coefficients.
 	odd := func(i int) float32 { return sign * expPoly[i] }
 	// Pairs of terms side by side, then a polynomial of three steps in r²: one of seven steps in r is a
-	// chain of 56 cycles, and 25 % slower.
+	// chain of 56 cycles, and 15 % slower in V8.
 	pair := func(i int) {
 		c.Get(x)
 		splat(c, odd(i))
