@@ -29,6 +29,13 @@ func typedNets() map[string]net {
 		"cubic":       newNet(1, 1, 4, 5).list("e").list("s", 1, 1, 3, 7).op("Resize x e e s > y", text("mode", "cubic"), integer("antialias", 1)),
 		"grid":        newNet(1, 2, 4, 4).input("g", 1, 3, 2, 2).op("GridSample x g > y", text("padding_mode", "reflection"), text("mode", "bicubic")),
 		"regions":     newNet(1, 2, 6, 6).input("r", 3, 4).list("b", 0, 0, 0).op("RoiAlign x r b > y", integer("output_height", 2), integer("output_width", 3), integer("sampling_ratio", 2)),
+		"moved taps": newNet(2, 4, 5, 4).weights("w", 6, 2, 2, 3).input("o", 2, 24, 4, 2).weights("b", 6).input("m", 2, 12, 4, 2).
+			op("DeformConv x w o b m > y", integer("group", 2), integer("offset_group", 2)),
+		"bins":  newNet(2, 3, 6, 7).weights("r", 3, 5).op("Abs r > s").op("MaxRoiPool x s > y", ints("pooled_shape", 2, 3)),
+		"grams": newNet(2, 9).op("Round x > r").op("Cast r > i", cast(onnx.I64)).op("TfIdfVectorizer i > y", text("mode", "TF"), ints("pool_int64s", 0, 1, -1, 0, 1, 1, 0), ints("ngram_counts", 0, 3), ints("ngram_indexes", 2, 0, 1, 4, 3), integer("min_gram_length", 1), integer("max_gram_length", 2), integer("max_skip_count", 2)),
+		"lists": newNet(5, 3).list("two", 2).op("SplitToSequence x > l", integer("keepdims", 0)).op("SequenceAt l two > a").op("SequenceInsert l a two > m").
+			op("SequenceErase m > k").op("ConcatFromSequence k > y", integer("axis", -1), integer("new_axis", 1)),
+		"nibbles": newNet(2, 8).op("Cast x > a", cast(onnx.I4)).op("Cast a > b", cast(onnx.F32)).op("Cast b > y", cast(onnx.U4)),
 		"loss": newNet(3, 5).list("t", 1, 4, 0).weights("w", 5).op("SoftmaxCrossEntropyLoss x t w > a p", integer("ignore_index", 0)).op("NegativeLogLikelihoodLoss p t > b").
 			op("Add a b > y"),
 		"heads":  newNet(2, 4, 6).op("Attention x x x > a", integer("q_num_heads", 3), integer("kv_num_heads", 3), integer("is_causal", 1)).weights("c", 2, 4, 1).op("RotaryEmbedding a c c > y", integer("num_heads", 3)),

@@ -302,5 +302,16 @@ func (x *Tensor) greater(p, q int) bool {
 	return less(x.I[q], x.I[p], x.DType)
 }
 
+// Compare orders elements p and q: negative, 0, or positive; NaN is above all numbers.
+func (x *Tensor) Compare(p, q int) int {
+	switch {
+	case x.greater(p, q):
+		return 1
+	case x.greater(q, p):
+		return -1
+	}
+	return 0
+}
+
 // Permute implements [Permuter].
 func (a Arg) Permute(perm []int) Op { return Arg{a.Fn, perm[a.Axis], a.Last} }

@@ -29,7 +29,7 @@ var ops = map[string]reflect.Type{}
 
 func init() {
 	for _, op := range []Op{
-		Conv{}, MatMul{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
+		Conv{}, MatMul{}, Product{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
 		Reduce{}, Softmax{}, Pool{},
 		Each{}, Arg{}, GatherElements{}, GatherND{}, ScatterElements{}, ScatterND{}, TopK{}, Cumulate{},
 		Recurrent{},

@@ -57,13 +57,23 @@ func (c *context) constant(i int) *ir.Tensor {
 		return nil
 	}
 	if v.Const == nil {
-		if c.err == nil {
+		if c.err == nil && len(c.missing) < maxSources {
 			c.fix = c.source(v)
 		}
 		c.unsupported("input %d (%s) is computed while the model runs; it must be a constant", i, v.Name)
 	}
 	return v.Const
 }
+
+// maxNodes bounds the graph. The largest networks that fit a 32-bit memory have some thousands of
+// operators, with the bodies of loops written out some ten thousand; ten bytes of a hostile file are one.
+const maxNodes = 1 << 16
+
+// errTooMany ends the load: a list of all nodes beyond the bound helps nobody.
+var errTooMany = fmt.Errorf("%w: the model has more than %d operators that are computed while it runs", ErrUnsupported, maxNodes)
+
+// maxSources is for how many nodes the input to blame is looked for: it takes a look at the whole graph.
+const maxSources = 64
 
 // source is the input of the model that v is computed from: the first one of integers, as shapes are, or else
 // the first.
@@ -241,6 +251,10 @@ func (c *context) addAll(op ir.Op, in ...*ir.Value) []*ir.Value {
 	}
 	if v := n.Out[0]; v.Type.Shape.Elems() == 0 {
 		return []*ir.Value{c.constantOf(ir.NewTensor(v.Type))}
+	}
+	if len(c.graph.Nodes) == maxNodes {
+		c.err = errTooMany
+		return n.Out
 	}
 	c.graph.Nodes = append(c.graph.Nodes, n)
 	return n.Out

@@ -16,6 +16,8 @@ var controlConverters = map[string]converter{"If": ifElse, "Loop": loop, "Scan":
 const (
 	maxTrips = 1 << 10
 	maxDepth = 8
+	// nodeWork is what a node of a body costs of the budget, each time: two microseconds or so.
+	nodeWork = 64
 )
 
 // body returns a graph among the attributes.
@@ -40,22 +42,18 @@ func (c *context) run(g *onnx.Graph, inputs ...*ir.Value) []*ir.Value {
 	if c.err != nil {
 		return nil
 	}
-	vals, said := c.vals, c.said
-	c.vals, c.said = maps.Clone(vals), map[string]ir.Shape{}
-	c.depth++
-	defer func() {
-		c.vals, c.said = vals, said
-		c.depth--
-	}()
-	// Inside, names may be taken again.
-	for _, n := range g.Nodes {
-		for _, o := range n.Outputs {
-			delete(c.vals, o)
-		}
-	}
-	if !c.spend(float64(len(g.Nodes))) {
+	if !c.spend(nodeWork * float64(1+len(g.Nodes)+len(g.Initializers))) {
 		return nil
 	}
+	said := c.said
+	c.said = map[string]ir.Shape{}
+	c.depth++
+	leave := c.enter(g)
+	defer func() {
+		leave()
+		c.said = said
+		c.depth--
+	}()
 	if c.err = c.initializers(g); c.err != nil {
 		return nil
 	}
@@ -88,6 +86,34 @@ func (c *context) run(g *onnx.Graph, inputs ...*ir.Value) []*ir.Value {
 		out = append(out, v)
 	}
 	return out
+}
+
+// enter forgets the values whose names g takes again, and returns what brings them back. A copy of all values
+// would cost each trip of a loop as much as the graph around it.
+func (c *context) enter(g *onnx.Graph) (leave func()) {
+	var names []string
+	for _, t := range g.Initializers {
+		names = append(names, t.Name)
+	}
+	for _, in := range g.Inputs {
+		names = append(names, in.Name)
+	}
+	for _, n := range g.Nodes {
+		names = append(names, n.Outputs...)
+	}
+	outside := map[string]*ir.Value{}
+	for _, name := range names {
+		if v, ok := c.vals[name]; ok {
+			outside[name] = v
+			delete(c.vals, name)
+		}
+	}
+	return func() {
+		for _, name := range names {
+			delete(c.vals, name)
+		}
+		maps.Copy(c.vals, outside)
+	}
 }
 
 // ifElse converts If (versions 1 to 21). A condition that is computed while the model runs chooses between

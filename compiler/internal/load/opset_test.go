@@ -63,16 +63,14 @@ func TestIntegersAreUnsupported(t *testing.T) {
 	}
 }
 
-func TestDeclaredShapesMustAgree(t *testing.T) {
+// What a model declares of its outputs may be wrong: shape inference is, of STFT and some pools. The operators count.
+func TestDeclaredShapesDoNotCount(t *testing.T) {
 	m := model(17, in(input("x", 1, 3)), nil, node("Relu", "x", "y"))
-	for _, c := range []struct {
-		dims []any
-		want string
-	}{{[]any{"n", 3}, ""}, {[]any{7, 7}, "declared as [7,7]"}, {[]any{3}, "computed as [1,3]"}} {
-		m.Graph.Outputs[0] = input("y", c.dims...)
-		_, err := Model(m, Options{})
-		if (err == nil) != (c.want == "") || err != nil && (!errors.Is(err, ErrModel) || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%v: error is %v, want %q", c.dims, err, c.want)
+	for _, dims := range [][]any{{"n", 3}, {7, 7}, {3}} {
+		m.Graph.Outputs[0] = input("y", dims...)
+		r, err := Model(m, Options{})
+		if err != nil || !slices.Equal(r.Graph.Out[0].Type.Shape, ir.Shape{1, 3}) {
+			t.Errorf("%v: %v", dims, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 var windowConverters = map[string]converter{
 	"LpPool": lpPool, "GlobalLpPool": globalLpPool, "MaxUnpool": maxUnpool, "Col2Im": col2im,
 	"GridSample": gridSample, "RoiAlign": roiAlign, "AffineGrid": affineGrid,
+	"DeformConv": deformConv, "MaxRoiPool": maxRoiPool,
 }
 
 // convolution adds op over x and w [kernel…, C/group, OC]. Kernels take one or two spatial axes and weights
@@ -277,8 +278,8 @@ func (c *context) maxPoolPlaces(op ir.Pool, x *ir.Value) []*ir.Value {
 	for i, at := range table {
 		if places[i] = at; at < 0 {
 			table[i] = int64(size)
-		} else if columns && len(spatial) == 2 {
-			places[i] = at%int64(spatial[1])*int64(spatial[0]) + at/int64(spatial[1])
+		} else if columns {
+			places[i] = columnMajor(at, spatial)
 		}
 	}
 	count := out.Elems()
@@ -296,6 +297,17 @@ func (c *context) maxPoolPlaces(op ir.Pool, x *ir.Value) []*ir.Value {
 		plane.I[i] = int64(i * size)
 	}
 	return []*ir.Value{y, c.reshape(c.binary("add", idx, c.constantOf(plane)), to...)}
+}
+
+// columnMajor counts a place, given with the last axis first, with the first axis first.
+func columnMajor(at int64, s ir.Shape) int64 {
+	place, step := int64(0), int64(s.Elems())
+	for i := len(s) - 1; i >= 0; i-- {
+		step /= int64(s[i])
+		place += at % int64(s[i]) * step
+		at /= int64(s[i])
+	}
+	return place
 }
 
 // maxUnpool converts MaxUnpool (version 11): each element goes back to its place, zeros elsewhere.

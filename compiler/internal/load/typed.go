@@ -22,7 +22,7 @@ var typedConverters = map[string]converter{
 	"TopK": topK, "CumSum": cumulate("add"), "CumProd": cumulate("mul"),
 	"GatherElements": gatherElements, "GatherND": gatherND,
 	"ScatterElements": scatterElements, "Scatter": scatterElements, "ScatterND": scatterND,
-	"Compress": compress, "NonZero": nonZero, "ReverseSequence": reverseSequence,
+	"Compress": compress, "NonZero": nonZero, "Unique": unique, "TfIdfVectorizer": tfIdf, "ReverseSequence": reverseSequence,
 }
 
 func each1(fn string) converter {
