@@ -135,7 +135,9 @@ type buffer struct {
 	size        int
 	first, last int
 	input       bool
-	offset      int // from the arena's end
+	offset      int     // from the arena's end
+	over        *buffer // whose place it may take, lead bytes before it
+	lead        int
 }
 
 type placed struct {
@@ -196,6 +198,9 @@ func (p *Plan) buffers(g *ir.Graph, halos map[*ir.Value]Halo) []*buffer {
 		for _, v := range n.Out {
 			add(v, i+1, false)
 		}
+		if len(n.Out) == 1 {
+			p.share(n, byRoot[n.Out[0]], byRoot, root)
+		}
 		if s, ok := n.Op.(ir.Scratcher); ok {
 			v := &ir.Value{Name: n.Name + ".scratch", Type: ir.Of(ir.F32, up(s.Scratch(typesOf(n.In)), 4)/4)}
 			p.scratch[n] = v
@@ -237,11 +242,11 @@ func place(bufs []*buffer) int {
 	done := make(schedule, steps/bucketSteps+1)
 	for _, b := range order {
 		best, bestGap, end := -1, math.MaxInt, 0
-		for _, o := range done.beside(b) {
-			if gap := o.offset - end; gap >= b.size && gap < bestGap {
+		for _, t := range done.beside(b) {
+			if gap := t.from - end; gap >= b.size && gap < bestGap {
 				best, bestGap = end, gap
 			}
-			end = max(end, o.offset+o.size)
+			end = max(end, t.to)
 		}
 		if best < 0 {
 			best = end
@@ -263,19 +268,22 @@ const bucketSteps = 16
 // schedule lists the placed buffers by the steps at which they are in use.
 type schedule [][]*buffer
 
-// beside returns the buffers in use while b is, by offset.
-func (s schedule) beside(b *buffer) []*buffer {
-	var list []*buffer
+// span is a part of the arena, as offsets from its end.
+type span struct{ from, to int }
+
+// beside returns what buffers in use while b is keep from it, by offset.
+func (s schedule) beside(b *buffer) []span {
+	var list []span
 	from, to := b.first/bucketSteps, b.last/bucketSteps
 	for k := from; k <= to; k++ {
 		for _, o := range s[k] {
 			again := k > from && o.first/bucketSteps < k // was in the bucket before
 			if !again && o.last >= b.first && b.last >= o.first {
-				list = append(list, o)
+				list = append(list, taken(b, o))
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b *buffer) int { return a.offset - b.offset })
+	slices.SortFunc(list, func(a, b span) int { return a.from - b.from })
 	return list
 }
 
