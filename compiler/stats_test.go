@@ -59,6 +59,9 @@ func disjoint(t *testing.T, s Stats) {
 			t.Errorf("block %+v", a)
 		}
 		for _, b := range s.Blocks[i+1:] {
+			if a.Last == b.First && b.Address < a.Address || b.Last == a.First && a.Address < b.Address {
+				continue // one takes the other's place, see plan
+			}
 			if a.First <= b.Last && b.First <= a.Last && a.Address < b.Address+b.Size && b.Address < a.Address+a.Size {
 				t.Errorf("%+v and %+v overlap", a, b)
 			}
