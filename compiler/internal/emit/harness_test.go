@@ -74,6 +74,7 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 			}
 		}
 	}
+	count(g)
 	res, err := Module(g, Options{Name: "test"})
 	if err != nil {
 		b.t.Fatalf("%v in\n%s", err, text)

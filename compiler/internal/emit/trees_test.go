@@ -69,3 +69,26 @@ return %%y
 			[]string{"sum", "avg", "min", "max"}[r.IntN(4)]), sums, x)
 	}
 }
+
+// TestClassifyMatchesEval names classes in order and out of it, of one score and of many, with equals and NaN.
+func TestClassifyMatchesEval(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 1))
+	b := newBench(t)
+	for round := range 40 {
+		rows, n := 1+r.IntN(9), 1+r.IntN(9)
+		if round%4 == 0 {
+			n = 1
+		}
+		labels := make([]int, max(n, 2))
+		for i := range labels {
+			if labels[i] = i; round%2 == 1 {
+				labels[i] = r.IntN(200) - 100
+			}
+		}
+		if n == 1 && round%8 == 0 {
+			labels = labels[:1]
+		}
+		x := edges(ir.F32, r, rows, n)
+		b.check(fmt.Sprintf("graph c\n%%x = input %v\n%%y = classify(%%x) Labels=%s Above=%v\nreturn %%y\n", x.Type, list(labels), float32(r.IntN(3))/2), exact, x)
+	}
+}
