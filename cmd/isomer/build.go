@@ -1,12 +1,8 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -25,6 +21,7 @@ import (
 // buildFlags are the compiler's options as the command line spells them.
 type buildFlags struct {
 	output, labels, fit string
+	report              string
 	mean, std           numbers
 	dims, fixed         []string
 	weights             string
@@ -70,6 +67,7 @@ cases are run.`,
 	flags.IntVar(&f.opt.Budget, "budget", 0, "compute at most `N` elements from constants, beyond what the weights pay for (default 33554432); for models that make weights out of nothing")
 	flags.StringVar(&f.weights, "weights", "", "carry the weights as `TYPE`: f32, or int8 for a module of a quarter of the size (default f32)")
 	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
+	flags.StringVar(&f.report, "report", "", "write a page with the graph, the cost of each layer and the memory to this HTML `FILE`")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	return c
 }
@@ -85,22 +83,34 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	if same(model, output) {
 		return usage(c, "the module would replace the model %s", model)
 	}
-	draw, clear := progress(std)
-	f.opt.Progress = draw
+	if f.report != "" && (same(model, f.report) || filepath.Clean(f.report) == filepath.Clean(output)) {
+		return usage(c, "the report would replace %s", f.report)
+	}
+	show := newProgress(std)
+	defer show.clear()
+	f.opt.Progress = show.stage
 	start := time.Now()
 	m, err := await(c.Context(), func() (*compiler.Module, error) { return compiler.CompileFile(model, f.opt) })
 	took := time.Since(start)
-	clear()
 	if err != nil {
+		show.clear()
 		return f.failed(std, model, err)
 	}
 	if err := writeFile(output, m.Bytes); err != nil {
 		return err
 	}
+	show.stage("measure")
+	e := expect(c.Context(), m.Stats)
+	show.clear()
 	for _, n := range f.notes(m.Stats) {
 		fmt.Fprintln(std.err, "note:", n)
 	}
-	r := newBuildResult(output, m, took)
+	r := newBuildResult(output, m, took, e)
+	if f.report != "" {
+		if err := r.writeReport(f.report, m, e); err != nil {
+			return err
+		}
+	}
 	if f.asJSON {
 		return writeJSON(std.out, r)
 	}
@@ -322,86 +332,4 @@ func unsupportedJSON(model string, u *compiler.UnsupportedError) any {
 		nodes[i] = node{n.Node, n.Op, n.Reason, n.Fix}
 	}
 	return map[string]any{"file": model, "error": "unsupported", "unsupported": nodes}
-}
-
-// progress gives a function that shows what goes on in one line, and one that removes the line. Both do
-// nothing where no one watches.
-func progress(std streams) (draw func(stage string), clear func()) {
-	if !std.errTerminal {
-		return func(string) {}, func() {}
-	}
-	const erase = "\r\x1b[K"
-	return func(stage string) { fmt.Fprint(std.err, erase+stage+" …") }, func() { fmt.Fprint(std.err, erase) }
-}
-
-// buildResult is what "build --json" prints.
-type buildResult struct {
-	File       string          `json:"file"`
-	Name       string          `json:"name"`
-	Version    string          `json:"version,omitempty"`
-	Bytes      int             `json:"bytes"`
-	SHA256     string          `json:"sha256"`
-	Layers     []layerResult   `json:"layers"`
-	Parameters int             `json:"parameters"`
-	MACs       int             `json:"macs"`
-	ArenaBytes int             `json:"arenaBytes"`
-	ConstBytes int             `json:"constBytes"`
-	Kernels    int             `json:"kernels"`
-	Dims       map[string]int  `json:"dims,omitempty"`
-	Image      *abi.ImageSpec  `json:"image,omitempty"`
-	Assumed    bool            `json:"assumedNormalisation,omitempty"`
-	Functions  []abi.Function  `json:"functions"`
-	MS         float64         `json:"ms"`
-	Memory     *abi.MemorySpec `json:"memory,omitempty"`
-}
-
-type layerResult struct {
-	Name   string `json:"name"`
-	Op     string `json:"op"`
-	Kernel string `json:"kernel,omitempty"`
-	MACs   int    `json:"macs,omitempty"`
-}
-
-func newBuildResult(file string, m *compiler.Module, took time.Duration) buildResult {
-	sum := sha256.Sum256(m.Bytes)
-	r := buildResult{
-		File: file, Name: m.Manifest.Name, Version: m.Manifest.Version,
-		Bytes: len(m.Bytes), SHA256: hex.EncodeToString(sum[:]),
-		Parameters: m.Stats.Parameters, MACs: m.Stats.MACs, ArenaBytes: m.Stats.Arena, ConstBytes: m.Stats.Consts,
-		Kernels: m.Stats.Kernels, Dims: m.Stats.Bound, Image: m.Stats.Image, Assumed: m.Stats.Assumed,
-		Functions: m.Manifest.Functions, MS: ms(took), Memory: m.Manifest.Memory,
-	}
-	for _, l := range m.Stats.Layers {
-		r.Layers = append(r.Layers, layerResult{l.Name, l.Op, l.Kernel, l.MACs})
-	}
-	return r
-}
-
-func (r buildResult) print(w io.Writer) error {
-	t := newTable(w)
-	t.row("module", strings.TrimSpace(r.Name+" "+r.Version))
-	t.row("file", fmt.Sprintf("%s, %s", r.File, size(r.Bytes)))
-	t.row("sha256", r.SHA256)
-	var functions []string
-	for _, f := range r.Functions {
-		functions = append(functions, f.Name)
-	}
-	t.row("functions", list(functions))
-	if r.Image != nil {
-		t.row("image", imageLine(*r.Image))
-	}
-	if len(r.Dims) > 0 {
-		var dims []string
-		for _, name := range slices.Sorted(maps.Keys(r.Dims)) {
-			dims = append(dims, fmt.Sprintf("%s=%d", name, r.Dims[name]))
-		}
-		t.row("dimensions", list(dims))
-	}
-	t.row("layers", fmt.Sprintf("%d, by %s", len(r.Layers), plural(r.Kernels, "kernel")))
-	t.row("parameters", count(r.Parameters))
-	t.row("multiply-adds", count(r.MACs))
-	t.row("weights", size(r.ConstBytes))
-	t.row("activations", size(r.ArenaBytes))
-	t.row("compiled in", (time.Duration(r.MS * float64(time.Millisecond))).Round(time.Millisecond))
-	return t.flush()
 }

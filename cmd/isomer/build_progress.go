@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// progress shows the stage that a build is at and the time of those behind it, in one line of a
+// terminal. It does nothing where no one watches.
+type progress struct {
+	w       io.Writer // nil: nobody watches
+	mu      sync.Mutex
+	behind  strings.Builder
+	current string
+	since   time.Time
+	ticker  *time.Ticker
+	done    chan struct{}
+}
+
+const eraseLine = "\r\x1b[K"
+
+func newProgress(std streams) *progress {
+	if !std.errTerminal {
+		return &progress{}
+	}
+	p := &progress{w: std.err, ticker: time.NewTicker(100 * time.Millisecond), done: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case <-p.done:
+				return
+			case <-p.ticker.C:
+				p.mu.Lock()
+				p.draw()
+				p.mu.Unlock()
+			}
+		}
+	}()
+	return p
+}
+
+// stage begins the next stage.
+func (p *progress) stage(name string) {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != "" {
+		fmt.Fprintf(&p.behind, "%s %s · ", p.current, elapsed(p.since))
+	}
+	p.current, p.since = name, time.Now()
+	p.draw()
+}
+
+func (p *progress) draw() {
+	if p.current != "" {
+		fmt.Fprintf(p.w, "%s%s%s … %s", eraseLine, p.behind.String(), p.current, elapsed(p.since))
+	}
+}
+
+// clear removes the line. Calling it twice is no error.
+func (p *progress) clear() {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ticker != nil {
+		p.ticker.Stop()
+		close(p.done)
+		p.ticker = nil
+		fmt.Fprint(p.w, eraseLine)
+	}
+	p.current = ""
+}
+
+func elapsed(since time.Time) string { return fmt.Sprintf("%.1f s", time.Since(since).Seconds()) }
