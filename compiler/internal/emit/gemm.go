@@ -67,7 +67,7 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 	skew(&k)
 	oc := g.outGroup * op.Group
 	for group := range op.Group {
-		b := l.plan.Consts.Skewed(kernel.Skewed(w.F[group*g.outGroup:], depth, g.outGroup, k.Depth, oc), g.outGroup)
+		b := l.skewed(w.F[group*g.outGroup:], depth, g.outGroup, k.Depth, oc)
 		bias := l.plan.Consts.Padded(n.In[2].Const.F[group*g.outGroup:][:g.outGroup], k.Tile.PanelCols())
 		for image := range x.Shape[0] {
 			args := []int{
@@ -81,6 +81,17 @@ func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout
 		}
 	}
 	return nil
+}
+
+// skewed adds the weights that [kernel.Skewed] packs so.
+func (l *lowerer) skewed(w []float32, depth, cols, inner, stride int) int {
+	type packing struct {
+		from                       *float32
+		depth, cols, inner, stride int
+	}
+	return l.plan.Consts.Once(packing{&w[0], depth, cols, inner, stride}, func() int {
+		return l.plan.Consts.Skewed(kernel.Skewed(w, depth, cols, inner, stride), cols)
+	})
 }
 
 // skew makes k a product with constants that [kernel.Skewed] packed.
@@ -133,7 +144,8 @@ func (l *lowerer) depthwise(op ir.Conv, n *ir.Node, g geom, x, y, r plan.Layout)
 		AY: x.Strides[1], AX: x.Strides[2], CY: y.Strides[1], CX: y.Strides[2],
 		Act: act(op.Act), Tile: depthTile,
 	}
-	w := l.plan.Consts.Depthwise(n.In[1].Const, g.kh*g.kw, k.C)
+	weights := n.In[1].Const
+	w := l.plan.Consts.Once([3]any{weights, "depthwise", k.C}, func() int { return l.plan.Consts.Depthwise(weights, g.kh*g.kw, k.C) })
 	bias := l.plan.Consts.Padded(n.In[2].Const.F, 4)
 	if k.Residual = len(n.In) == 4; k.Residual {
 		k.RY, k.RX = r.Strides[1], r.Strides[2]
@@ -184,7 +196,7 @@ func (l *lowerer) matmul(op ir.MatMul, n *ir.Node, in []plan.Layout, out plan.La
 		}
 		bAt := 0
 		if w != nil {
-			bAt = l.plan.Consts.Skewed(kernel.Skewed(w.F[bi*depth*cols:], depth, cols, depth, cols), cols)
+			bAt = l.skewed(w.F[bi*depth*cols:], depth, cols, depth, cols)
 		} else {
 			bAt = in[1].Address + bi*depth*cols*4
 		}

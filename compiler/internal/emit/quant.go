@@ -84,7 +84,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 				C: c, OH: oh, OW: ow, KH: kh, KW: kw, SH: sh, SW: sw, DH: dh, DW: dw,
 				AY: row, AX: c, CY: ow * oc, CX: oc, Signed: signed, Requant: q, Tile: depthTile,
 			}
-			l.call(k, from, l.plan.Consts.Int16s(k.Pack(w.I)), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
+			l.call(k, from, l.packed(k, &w.I[0], func() []int16 { return k.Pack(w.I) }), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
 			continue
 		}
 		k := kernel.IntGemm{
@@ -102,7 +102,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 			k.Inner, k.Outer, k.AOuter, k.COuter = k.Inner*k.Outer, 1, 0, 0
 		}
 		for g := range op.Group {
-			b := l.plan.Consts.Int16s(k.Pack(w.I[g*ocg:], oc))
+			b := l.packed(k, &w.I[g*ocg], func() []int16 { return k.Pack(w.I[g*ocg:], oc) })
 			l.call(k, from+g*icg, b, to+g*ocg*width,
 				l.int32s(bias[g*ocg:][:ocg], 4), l.plan.Consts.Padded(scales[g*ocg:][:ocg], 4))
 		}
@@ -128,4 +128,9 @@ func (l *lowerer) int32s(v []int64, n int) int {
 		binary.LittleEndian.PutUint32(b[4*i:], uint32(int32(x)))
 	}
 	return l.plan.Consts.Bytes(b)
+}
+
+// packed adds the weights that pack gives for k, those from the integer at from on.
+func (l *lowerer) packed(k kernel.Kernel, from *int64, pack func() []int16) int {
+	return l.plan.Consts.Once([2]any{k, from}, func() int { return l.plan.Consts.Int16s(pack()) })
 }

@@ -102,7 +102,7 @@ func (l *lowerer) weights(v *ir.Value, at plan.Layout, t kernel.Tile) (address, 
 		var g kernel.Gemm
 		g.Seg0, g.Seg1, g.Depth, g.N = 1, 1, k, n
 		skew(&g)
-		return l.plan.Consts.Skewed(kernel.Skewed(v.Const.F, k, n, k, n), n), g.BRow, g.BPanel
+		return l.skewed(v.Const.F, k, n, k, n), g.BRow, g.BPanel
 	}
 	return l.plan.Consts.Panels(v.Const.F, k, n, n, t.PanelCols()), t.NV * 16, k * t.NV * 16
 }

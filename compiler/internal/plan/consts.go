@@ -14,6 +14,7 @@ type Consts struct {
 	base int
 	data []byte
 	seen map[string]int
+	once map[any]int
 	// frozen: addresses beyond the data were given away.
 	frozen bool
 	// Int8 makes the module carry packed weights as int8, see Weights.
@@ -54,8 +55,24 @@ func (c *Consts) Bytes(b []byte) int {
 // Floats adds f32 values and returns their address.
 func (c *Consts) Floats(f []float32) int { return c.Bytes(floatBytes(f)) }
 
+// Once returns the address that add gave for this key the first time. Weights that many nodes read are then
+// packed once: a thousand products with the same megabyte took 10 s.
+func (c *Consts) Once(key any, add func() int) int {
+	if at, ok := c.once[key]; ok {
+		return at
+	}
+	if c.once == nil {
+		c.once = map[any]int{}
+	}
+	at := add()
+	c.once[key] = at
+	return at
+}
+
 // Tensor adds the elements of t as they lie in memory and returns their address.
-func (c *Consts) Tensor(t *ir.Tensor) int {
+func (c *Consts) Tensor(t *ir.Tensor) int { return c.Once(t, func() int { return c.tensor(t) }) }
+
+func (c *Consts) tensor(t *ir.Tensor) int {
 	if t.DType.Float() {
 		return c.Floats(t.F)
 	}
