@@ -30,11 +30,20 @@ func calls(n *ir.Node) int {
 	switch op := n.Op.(type) {
 	case ir.Conv:
 		return n.In[0].Type.Shape[0] * op.Group
+	case ir.Concat:
+		return len(n.In)
 	case ir.Pool:
 		return n.In[0].Type.Shape[0]
 	case ir.MatMul:
 		y := n.Out[0].Type.Shape
 		return y[:len(y)-2].Elems()
+	case ir.Product:
+		a := n.In[0].Type.Shape
+		row := len(a) - 2
+		if op.A != nil {
+			row = op.A[row]
+		}
+		return 2 * n.Out[0].Type.Shape.Elems() / max(1, a[row]*n.In[2].Type.Shape[0])
 	case ir.Recurrent:
 		return len(op.Lens)
 	case ir.IntConv:
@@ -71,6 +80,9 @@ func (l *lowerer) node(n *ir.Node) error {
 		return l.conv(op, n, in, out)
 	case ir.MatMul:
 		return l.matmul(op, n, in, out)
+	case ir.Product:
+		l.product(op, n, in, out)
+		return nil
 	case ir.Unary:
 		return l.mapped(kernel.Map{Act: act(op)}, out, in[0])
 	case ir.Binary:
@@ -143,6 +155,8 @@ func packed(op ir.Op, i int) bool {
 	switch op := op.(type) {
 	case ir.Conv, ir.MatMul:
 		return i == 1 || i == 2
+	case ir.Product:
+		return i == 2
 	case ir.Gather:
 		return i == 1
 	case ir.Recurrent:

@@ -29,7 +29,9 @@ const everyOp = `graph every
 %z = cast(%o) To=i32 : i32[3,2]
 %f = const f32[] {0.25}
 %h = binary(%f, %o) Fn=div : f32[3,2]
-return %o, %z, %h
+%a = const f32[3] {1 2 3}
+%u = product(%h, %q, %a) A=[0,1] B=[1,0] Y=[0,1] Act=affine(0.5,0) : f32[3,3]
+return %o, %z, %u
 `
 
 // TestTextRoundTrips parses what it prints; the elements of large constants are not part of the text.
