@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/isomer-iot/isomer/compiler"
@@ -32,13 +34,16 @@ type point struct {
 	MACs   int     `json:"macs"`
 	Median float64 `json:"median_ms"`
 	Min    float64 `json:"min_ms"`
+	CPU    float64 `json:"cpu_ms"`
 }
 
 func (p point) ns() float64 { return p.Min * 1e6 / float64(p.MACs) }
 
-// scale measures MobileNetV2 at each width and size; the engines take turns.
+// scale measures MobileNetV2 at each width and size: in one engine after the other, all networks of an engine in turns, so
+// that what else the machine does falls on all points alike.
 func (h *harness) scale(ctx context.Context, rep *report, out io.Writer) error {
-	results := map[string]*scaling{}
+	var points []point
+	var subjects []*subject
 	for _, width := range widths {
 		for _, size := range sizes {
 			path, err := h.path(ctx, fmt.Sprintf("mobilenetv2-%.*f.onnx", decimals(width), width), true)
@@ -49,38 +54,51 @@ func (h *harness) scale(ctx context.Context, rep *report, out io.Writer) error {
 			if err != nil {
 				return err
 			}
-			var entries []*entry
-			for _, e := range h.contestants() {
-				if e.Name != web && e.Name != native {
-					e.Model, e.subject = fmt.Sprintf("%v/%d", width, size), s
-					entries = append(entries, e)
-				}
-			}
-			err = h.run(ctx, entries)
-			for _, e := range entries {
-				_ = e.Close()
-			}
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				if e.Failed != "" {
-					return fmt.Errorf("%s with %s: %s", e.Name, e.Model, e.Failed)
-				}
-				r := results[e.Name]
-				if r == nil {
-					r = &scaling{Engine: e.Name}
-					results[e.Name], rep.Scale = r, append(rep.Scale, r)
-				}
-				r.Points = append(r.Points, point{width, size, m.Stats.MACs, e.Median, e.Min})
-			}
+			points = append(points, point{Width: width, Size: size, MACs: m.Stats.MACs})
+			subjects = append(subjects, s)
 		}
 	}
-	for _, r := range rep.Scale {
-		r.fit()
+	for _, engine := range h.contestants() {
+		if engine.Name == web || engine.Name == native {
+			continue
+		}
+		r, err := h.grow(ctx, engine.Name, points, subjects)
+		if err != nil {
+			return err
+		}
+		rep.Scale = append(rep.Scale, r)
 		r.print(out)
 	}
 	return nil
+}
+
+// grow measures all points in one engine.
+func (h *harness) grow(ctx context.Context, engine string, points []point, subjects []*subject) (*scaling, error) {
+	var entries []*entry
+	for i, p := range points {
+		for _, e := range h.contestants() {
+			if e.Name == engine {
+				e.Model, e.subject = fmt.Sprintf("%v/%d", p.Width, p.Size), subjects[i]
+				entries = append(entries, e)
+			}
+		}
+	}
+	err := h.run(ctx, entries)
+	for _, e := range entries {
+		_ = e.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &scaling{Engine: engine, Points: slices.Clone(points)}
+	for i, e := range entries {
+		if e.Failed != "" {
+			return nil, fmt.Errorf("%s with %s: %s", e.Name, e.Model, e.Failed)
+		}
+		r.Points[i].Median, r.Points[i].Min, r.Points[i].CPU = e.Median, e.Min, e.CPU
+	}
+	r.fit()
+	return r, nil
 }
 
 // decimals is how the generator writes a width: 1.0, 0.5 and 0.35.
@@ -109,11 +127,7 @@ func (r *scaling) print(out io.Writer) {
 	for _, s := range sizes {
 		fmt.Fprintf(w, "\t| %d", s)
 	}
-	fmt.Fprint(w, "\t|\n|---")
-	for range sizes {
-		fmt.Fprint(w, "\t|---")
-	}
-	fmt.Fprint(w, "\t|")
+	fmt.Fprint(w, "\t|\n|---"+strings.Repeat("\t|---", len(sizes))+"\t|")
 	for i, p := range r.Points {
 		if i%len(sizes) == 0 {
 			fmt.Fprintf(w, "\n| %v", p.Width)
