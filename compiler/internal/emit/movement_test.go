@@ -84,6 +84,11 @@ func TestMovementCorners(t *testing.T) {
 		"%x = input f32[3,4,2]\n%i = const i64[] {-1}\n%y = gather(%x, %i) Axis=1\nreturn %y",
 		"%x = input f32[3,4,2]\n%i = const i64[2,3] {0 1 2 3 -4 1}\n%y = gather(%x, %i) Axis=1\nreturn %y",
 		"%x = const f32[5,3] rand(1)\n%z = input f32[4,3]\n%i = const i64[4] {3 3 0 1}\n%g = gather(%z, %i) Axis=0\n%y = binary(%g, %z) Fn=add\nreturn %y",
+		// Each element some times in a row, along any axis, with as many axes as kernels loop over, and almost so.
+		"%x = input f32[1,3,2,5]\n%i = const i64[6] {0 0 1 1 2 2}\n%g = gather(%x, %i) Axis=1\n%j = const i64[6] {0 0 0 1 1 1}\n%y = gather(%g, %j) Axis=2\nreturn %y",
+		"%x = input f32[2,3]\n%i = const i64[6] {0 0 1 1 2 2}\n%y = gather(%x, %i) Axis=1\n%j = const i64[6] {0 0 1 2 1 2}\n%z = gather(%x, %j) Axis=1\nreturn %y, %z",
+		"%x = input i64[2,3]\n%i = const i64[6] {0 0 0 1 1 1}\n%y = gather(%x, %i) Axis=0\nreturn %y",
+		"%x = input f32[2,2,2,2,2,2]\n%i = const i64[4] {0 0 1 1}\n%g = gather(%x, %i) Axis=4\n%y = transpose(%g) Perm=[5,4,3,2,1,0]\nreturn %y",
 		// Views of views, as outputs, of inputs and of constants.
 		"%x = input f32[2,3,4]\n%a = reshape(%x) Shape=[6,4]\n%y = reshape(%a) Shape=[24]\nreturn %y",
 		"%x = input f32[2,3,4]\n%a = unary(%x) Fn=neg\n%y = reshape(%a) Shape=[4,6]\n%z = reshape(%y) Shape=[2,2,6]\nreturn %a, %y, %z",

@@ -59,6 +59,8 @@ type turning struct {
 func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 	switch n.Op.(type) {
 	case ir.Transpose, ir.Unary, ir.Binary, ir.Permuter:
+	case ir.Gather:
+		return s.sinkGather(n)
 	default:
 		return nil, nil // before the weights of a convolution are turned for nothing
 	}
@@ -84,6 +86,25 @@ func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 	}
 	t, err := ir.NewNode(n.Name, ir.Transpose{Perm: perm}, m.Out[0])
 	return []*ir.Node{m, t}, err
+}
+
+// sinkGather is sink for a choice of slices by a list of places, such as the nearest neighbours of
+// Resize: the list stays as it is.
+func (s *sinker) sinkGather(n *ir.Node) ([]*ir.Node, error) {
+	p, idx := s.made[n.In[0]], n.In[1]
+	if p == nil || len(idx.Type.Shape) != 1 {
+		return nil, nil
+	}
+	t, ok := p.Op.(ir.Transpose)
+	if !ok || p.In[0].Const != nil {
+		return nil, nil
+	}
+	m, err := ir.NewNode(n.Name, ir.Gather{Axis: t.Perm[n.Op.(ir.Gather).Axis]}, p.In[0], idx)
+	if err != nil {
+		return nil, err
+	}
+	after, err := ir.NewNode(n.Name, t, m.Out[0])
+	return []*ir.Node{m, after}, err
 }
 
 // transposed returns the permutation that all computed inputs of n went through, and the inputs

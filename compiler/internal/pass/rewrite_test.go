@@ -71,6 +71,22 @@ return %y`},
 return %y`, `
 %y = transpose(%x) Perm=[2,0,1]
 return %y`},
+		{"through a choice of places, whose list stays", `
+%x = input f32[1,2,3,4]
+%i = const i64[4] {0 0 1 1}
+%l = transpose(%x) Perm=[0,3,1,2]
+%g = gather(%l, %i) Axis=2
+%y = transpose(%g) Perm=[0,2,3,1]
+return %y`, `
+%i = const i64[4] {0 0 1 1}
+%y = gather(%x, %i) Axis=1
+return %y`},
+		{"not through one that changes the axes", `
+%x = input f32[1,2,3,4]
+%i = const i64[] {1}
+%l = transpose(%x) Perm=[0,3,1,2]
+%y = gather(%l, %i) Axis=2
+return %y`, "same"},
 		{"through unary, which keeps the outputs' names", `
 %x = input f32[1,2,3,4]
 %t = transpose(%x) Perm=[0,2,3,1]
