@@ -77,15 +77,19 @@ func (n net) list(name string, v ...int64) net {
 	return n
 }
 
-// times appends an operator n times in a chain from x to y.
-func (n net) times(count int, op string) net {
+// times appends an operator n times in a chain from x to y. Where it has other inputs, % stands for the one of
+// the chain.
+func (n net) times(count int, op string, attrs ...*onnx.Attribute) net {
+	if !strings.Contains(op, "%") {
+		op += " %"
+	}
 	from := "x"
 	for i := range count {
 		to := fmt.Sprint("v", i)
 		if i == count-1 {
 			to = "y"
 		}
-		n.op(op + " " + from + " > " + to)
+		n.op(strings.ReplaceAll(op, "%", from)+" > "+to, attrs...)
 		from = to
 	}
 	return n
