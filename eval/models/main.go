@@ -128,6 +128,7 @@ func (h *harness) measure(ctx context.Context, rep *report, out io.Writer) error
 			r.print(out)
 		}
 	}
+	rep.printGoals(out)
 	if h.only.MatchString("scale") {
 		if err := h.scale(ctx, rep, out); err != nil {
 			return fmt.Errorf("scale: %w", err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -115,6 +116,26 @@ func TestCompareRefusesAnotherResult(t *testing.T) {
 	got := compare([]*entry{right, wrong, reference})
 	if len(got) != 1 || got[0] != wrong || wrong.Failed == "" || right.Failed != "" {
 		t.Errorf("refused %v, want V8 alone: it is off by 0.1 of 4", got)
+	}
+}
+
+func TestGoals(t *testing.T) {
+	rep := &report{Races: []*race{{Group: mobilenet, Entries: []*entry{
+		{Name: "V8", Model: mobilenet, Median: 2, Min: 1, CPU: 1}, {Name: "wazero", Model: mobilenet, Median: 9, Min: 9, CPU: 9}, {Name: web, Model: mobilenet, Median: 10, Min: 4, CPU: 8},
+	}}}}
+	var out bytes.Buffer
+	rep.printGoals(&out)
+	var rows []string
+	for line := range strings.Lines(out.String()) {
+		rows = append(rows, strings.Join(strings.Fields(line), " "))
+	}
+	for _, want := range []string{"| mobilenetv2 in V8 | onnxruntime-web | ≤ 0.35 | 0.20 | 0.25 | 0.12 | yes |", "| mobilenetv2 in wazero | onnxruntime-web | ≤ 0.65 | 0.90 | 2.25 | 1.12 | no |"} {
+		if !slices.Contains(rows, want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "wasmtime") {
+		t.Error("wasmtime did not run and has a row")
 	}
 }
 
