@@ -29,12 +29,12 @@ func resize(c *context) []*ir.Value {
 	if c.err != nil {
 		return nil
 	}
-	def, floor := "half_pixel", "round_prefer_floor"
+	def := "half_pixel"
 	if scalesAt == 1 {
-		def, floor = "asymmetric", "floor"
+		def = "asymmetric"
 	}
 	r := resizing{
-		how: c.attrStr("coordinate_transformation_mode", def), mode: c.attrStr("mode", "nearest"), round: c.attrStr("nearest_mode", floor),
+		how: c.attrStr("coordinate_transformation_mode", def), mode: c.attrStr("mode", "nearest"), round: c.attrStr("nearest_mode", "round_prefer_floor"),
 		antialias: c.attrInt("antialias", 0) != 0, exclude: c.attrInt("exclude_outside", 0) != 0,
 		cubic: float64(c.attrFloat("cubic_coeff_a", -0.75)), beyond: c.attrFloat("extrapolation_value", 0),
 	}
@@ -47,6 +47,11 @@ func resize(c *context) []*ir.Value {
 		}
 		if !c.spend(float64(to[a])) {
 			return nil
+		}
+		if scalesAt == 1 && scales[a] < 1 { // version 10 has no rule; its test case and ONNX Runtime go up
+			r.round = "ceil"
+		} else if scalesAt == 1 {
+			r.round = "floor"
 		}
 		x = c.resizeAxis(r, x, a, scales[a], to[a])
 	}
@@ -80,7 +85,8 @@ func (c *context) resizeAxis(r resizing, x *ir.Value, axis int, scale float64, t
 			from, end := float64(r.roi[axis]), float64(r.roi[len(s)+axis])
 			at[i] = (from + end) * (n - 1) / 2
 			if to > 1 {
-				at[i] = from*(n-1) + float64(i)*(end-from)*(n-1)/(scale*n-1)
+				// Terms are rounded to f32, as the region is: -0.2·5 + 1 is the first element, not beside it.
+				at[i] = float64(float32(from*(n-1))) + float64(float32(float64(i)*(end-from)*(n-1)/(scale*n-1)))
 			}
 			if at[i] < 0 || at[i] > n-1 {
 				outside.I[i], crops = 1, true

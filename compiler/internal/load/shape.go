@@ -12,10 +12,12 @@ func identity(c *context) []*ir.Value { return []*ir.Value{c.input(0)} }
 // dropout converts Dropout (version 13): nothing is dropped in inference, and the mask says so.
 func dropout(c *context) []*ir.Value {
 	x := c.input(0)
-	ratio := c.optional(1)
-	drops := ratio == nil || ratio.Const == nil || !slices.Equal(ratio.Const.F, []float32{0})
-	if t := c.optional(2); drops && t != nil && (t.Const == nil || t.Const.Shape.Elems() > 0 && !t.Const.DType.Float() && t.Const.I[0] != 0) {
-		c.unsupported("training mode")
+	if t := c.constant(2); c.err == nil && t != nil && t.Shape.Elems() > 0 && !t.DType.Float() && t.I[0] != 0 {
+		if ratio := c.constant(1); c.err == nil && (ratio == nil || !slices.Equal(ratio.F, []float32{0})) {
+			c.unsupported("training mode")
+		}
+	}
+	if c.err != nil {
 		return nil
 	}
 	if len(c.Outputs) < 2 || !c.spend(float64(x.Type.Shape.Elems())) {

@@ -99,10 +99,16 @@ func TestVersionsOfOperators(t *testing.T) {
 		"Dropout":              {13, v(2), nil, node("Dropout", "x", "y mask"), ir.Shape{2}, []float32{1, 2}},
 		"Dropout, nothing drops": {13, v(2), consts(floats("r", []float32{0}, []int64{}...), &onnx.Tensor{Name: "t", DType: onnx.Bool, Raw: []byte{1}, Dims: []int64{}}),
 			node("Dropout", "x r t", "y mask"), ir.Shape{2}, []float32{1, 2}},
+		"Resize 10 down": {10, v(1, 4), consts(floats("s", []float32{1, 0.6})), node("Resize", "x s", "y"), ir.Shape{1, 2}, []float32{1, 3}},
+		"Resize 10 up":   {10, v(1, 2), consts(floats("s", []float32{1, 1.5})), node("Resize", "x s", "y"), ir.Shape{1, 3}, []float32{1, 1, 2}},
+		"Resize to a region": {13, v(1, 6), consts(floats("r", []float32{0, -0.2, 1, 1}), ints("n", 1, 7)), node("Resize", "x r - n", "y",
+			attr("coordinate_transformation_mode", "tf_crop_and_resize")), ir.Shape{1, 7}, []float32{0, 1, 2, 3, 4, 5, 6}},
 		"Concat":               {13, v(1, 2), nil, node("Concat", "x x", "y", attr("axis", -1)), ir.Shape{1, 4}, []float32{1, 2, 1, 2}},
 		"Gather, an axis less": {13, v(2, 2), consts(&onnx.Tensor{Name: "i", DType: onnx.I64, Raw: []byte{255, 255, 255, 255, 255, 255, 255, 255}}), node("Gather", "x i", "y"), ir.Shape{2}, []float32{3, 4}},
 		"BatchNormalization": {15, v(1, 1, 2), consts(floats("s", []float32{2}), floats("b", []float32{1}), floats("m", []float32{1}), floats("v", []float32{3})),
 			node("BatchNormalization", "x s b m v", "y", attr("epsilon", 1.)), ir.Shape{1, 1, 2}, []float32{1, 2}},
+		"BatchNormalization of a batch": {15, v(2, 1), consts(floats("s", []float32{2}), floats("b", []float32{1}), floats("m", []float32{9}), floats("v", []float32{9})),
+			node("BatchNormalization", "x s b m v", "y", attr("epsilon", 0.75), attr("training_mode", 1)), ir.Shape{2, 1}, []float32{0, 2}},
 		"weights among the inputs": {7, v(2), consts(floats("w", []float32{5})), node("Mul", "x w", "y"), ir.Shape{2}, []float32{5, 10}},
 	})
 }

@@ -132,10 +132,10 @@ func globalPool(fn string) converter {
 	}
 }
 
-// batchNorm converts BatchNormalization (versions 7 to 15, inference) to y = x·s + t.
+// batchNorm converts BatchNormalization (versions 7 to 15) to y = x·s + t.
 func batchNorm(c *context) []*ir.Value {
 	x := c.input(0)
-	if c.attrInt("training_mode", 0) != 0 || c.opset < 7 && c.attrInt("is_test", 0) == 0 {
+	if c.opset < 7 && c.attrInt("is_test", 0) == 0 {
 		c.unsupported("training mode")
 	}
 	if c.attrInt("spatial", 1) == 0 {
@@ -158,10 +158,28 @@ func batchNorm(c *context) []*ir.Value {
 	if c.err != nil {
 		return nil
 	}
+	running := []*ir.Value{nil}
+	if c.attrInt("training_mode", 0) != 0 { // the statistics of this batch, and those that go on
+		axes := []int{0}
+		for a := 2; a < len(x.Type.Shape); a++ {
+			axes = append(axes, a)
+		}
+		old := [2]*ir.Value{mean, variance}
+		now := c.add(ir.Reduce{Fn: "mean", Axes: axes}, x)
+		d := c.binary("sub", x, now)
+		mean = c.reshape(now, dims...)
+		variance = c.reshape(c.add(ir.Reduce{Fn: "mean", Axes: axes}, c.binary("mul", d, d)), dims...)
+		keep := c.attrFloat("momentum", 0.9)
+		for i, v := range []*ir.Value{mean, variance} {
+			v = c.binary("add", c.binary("mul", old[i], c.number(keep)), c.binary("mul", v, c.number(1-keep)))
+			running = append(running, c.reshape(v, ch))
+		}
+	}
 	dev := c.add(ir.Unary{Fn: "sqrt"}, c.add(ir.Binary{Fn: "add"}, variance, eps))
 	s := c.add(ir.Binary{Fn: "div"}, scale, dev)
 	t := c.add(ir.Binary{Fn: "sub"}, bias, c.add(ir.Binary{Fn: "mul"}, mean, s))
-	return []*ir.Value{c.add(ir.Binary{Fn: "add"}, c.add(ir.Binary{Fn: "mul"}, x, s), t)}
+	running[0] = c.add(ir.Binary{Fn: "add"}, c.add(ir.Binary{Fn: "mul"}, x, s), t)
+	return running
 }
 
 // convTranspose converts ConvTranspose (version 11) to the convolution that it is the transpose of:
