@@ -109,7 +109,7 @@ func (h *harness) contestants() []*entry {
 			entries = append(entries, &entry{Name: peer, contestant: &process{dir: h.peers, kind: peer}})
 		}
 	}
-	return entries
+	return slices.DeleteFunc(entries, func(e *entry) bool { return h.who != nil && !h.who.MatchString(e.Name) })
 }
 
 // The peers, by the names of their packages.

@@ -5,7 +5,7 @@
 //
 // It needs the models of ../shared/data (or ISOMER_DATA), Python with onnx and numpy for the networks that it
 // generates, Node.js with the packages above for V8 and the peers, and a C compiler for wasmtime. What is not there
-// is said and left out. --only and --runs make it shorter.
+// is said and left out. --only, --who and --runs make it shorter.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 // settings are the flags.
 type settings struct {
 	data, peers, models, python, json, cold string
-	only                                    *regexp.Regexp
+	only, who                               *regexp.Regexp
 	runs, round                             int
 	warm                                    time.Duration
 }
@@ -54,6 +54,7 @@ func flags(args []string, stderr io.Writer) (settings, error) {
 	set.StringVar(&s.python, "python", "python3", "Python with onnx and numpy")
 	set.StringVar(&s.json, "json", "", "file for all figures")
 	only := set.String("only", "", "groups and networks to measure, a regular expression: mobilenetv2, resnet50, efficientnet-lite0, yolo, transformer, scale, module")
+	who := set.String("who", "", "contestants that run, a regular expression: wazero, wasmtime, V8, onnxruntime-web, onnxruntime-node")
 	set.IntVar(&s.runs, "runs", 60, "runs of each contestant after warm-up")
 	set.IntVar(&s.round, "round", 5, "runs of one contestant before the next one's turn")
 	set.DurationVar(&s.warm, "warm", 1500*time.Millisecond, "least time of warm-up; at least 5 runs")
@@ -64,6 +65,9 @@ func flags(args []string, stderr io.Writer) (settings, error) {
 	var err error
 	if s.only, err = regexp.Compile(*only); err != nil {
 		return s, fmt.Errorf("--only: %w", err)
+	}
+	if s.who, err = regexp.Compile(*who); err != nil {
+		return s, fmt.Errorf("--who: %w", err)
 	}
 	if s.runs < 1 || s.round < 1 {
 		return s, fmt.Errorf("--runs and --round must be at least 1, got %d and %d", s.runs, s.round)

@@ -140,7 +140,7 @@ func TestGoals(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, args := range [][]string{{"-only", "("}, {"-runs", "0"}, {"-round", "-1"}} {
+	for _, args := range [][]string{{"-only", "("}, {"-who", "["}, {"-runs", "0"}, {"-round", "-1"}} {
 		if err := run(context.Background(), args, &bytes.Buffer{}, testLog{t}); err == nil {
 			t.Errorf("%v is accepted", args)
 		}
