@@ -197,6 +197,23 @@ func BenchmarkMobileNet(b *testing.B) {
 			}
 		}
 	})
+	b.Run("load", func(b *testing.B) { // cold: an engine, machine code, an instance
+		mod, err := CompileFile(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, best := context.Background(), time.Hour
+		for b.Loop() {
+			began := time.Now()
+			r := wazero.NewRuntime(ctx)
+			if _, err := r.Instantiate(ctx, mod.Bytes); err != nil {
+				b.Fatal(err)
+			}
+			best = min(best, time.Since(began))
+			r.Close(ctx)
+		}
+		b.ReportMetric(float64(best)/1e6, "best-ms/op")
+	})
 	b.Run("run", func(b *testing.B) {
 		mod, err := CompileFile(path, Options{})
 		if err != nil {
