@@ -80,7 +80,8 @@ type Sizes struct {
 }
 
 // Block is a part of the arena that one value holds between two steps: step 0 takes the inputs, step
-// i+1 is layer i, and one more step gives the outputs.
+// i+1 is layer i, and one more step gives the outputs. A layer may write its result over a block that it
+// is the last to read.
 type Block struct {
 	Name          string
 	Address, Size int // bytes

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/isomer-iot/isomer/compiler"
@@ -9,12 +10,12 @@ import (
 
 // Measures of the drawing, in pixels at its natural size.
 const (
-	boxWidth, boxHeight = 224, 54
+	boxWidth, boxHeight = 248, 54
 	gapX, gapY          = 30, 24
 	laneGap             = 9
 	margin              = 16
-	titleRunes          = 26 // fit the box beside the share
-	shapeRunes          = 34
+	titleRunes          = 25 // fit the box beside the share
+	shapeRunes          = 30
 )
 
 // drawing is the graph from top to bottom: each layer stands below all that it reads. A result that is
@@ -22,6 +23,8 @@ const (
 // so that nothing is drawn through a box and the layout takes linear time.
 type drawing struct {
 	Width, Height int
+	BoxWidth      int
+	BoxHeight     int
 	Boxes         []box
 	Edges         []edge
 }
@@ -71,11 +74,14 @@ func newDrawing(s compiler.Stats, layers []layer) drawing {
 	}
 	readers := make([][]int, len(inputs)+len(layers)+len(s.Outputs))
 	for i, l := range layers {
-		row, col := 0, 0
+		// Below the leftmost of what it reads, so that branches come back to the column that they left.
+		row, col := 0, math.MaxInt
 		for _, r := range l.Reads {
-			if b := p.d.Boxes[source(r)]; b.row+1 >= row {
-				row, col = b.row+1, b.col
-			}
+			b := p.d.Boxes[source(r)]
+			row, col = max(row, b.row+1), min(col, b.col)
+		}
+		if len(l.Reads) == 0 {
+			col = 0
 		}
 		at[i] = p.add(box{
 			Class: "layer", Layer: i, Title: l.Label, Shape: l.Shape, Share: l.Share, Heat: l.Heat,
@@ -95,7 +101,9 @@ func newDrawing(s compiler.Stats, layers []layer) drawing {
 		readers[from] = append(readers[from], to)
 	}
 	for from, list := range readers {
-		p.connect(from, list)
+		if len(list) > 0 {
+			p.connect(from, list)
+		}
 	}
 	for i := range p.d.Boxes {
 		b := &p.d.Boxes[i]
@@ -103,6 +111,7 @@ func newDrawing(s compiler.Stats, layers []layer) drawing {
 		b.Bar = boxWidth * b.Heat / 9
 		p.width = max(p.width, b.X+boxWidth)
 	}
+	p.d.BoxWidth, p.d.BoxHeight = boxWidth, boxHeight
 	p.d.Width, p.d.Height = p.width+margin, len(p.rows)*(boxHeight+gapY)-gapY+2*margin
 	return p.d
 }
@@ -146,12 +155,30 @@ func (p *placer) connect(from int, to []int) {
 			x1, y1, x2, y2 := a.X+boxWidth/2, a.Y+boxHeight, b.X+boxWidth/2, b.Y
 			e.Path = fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, y1+gapY/2, x2, y2-gapY/2, x2, y2)
 		} else {
-			y1, y2 := a.Y+boxHeight*2/3, b.Y+boxHeight/3
-			e.Path = fmt.Sprintf("M%d %dH%dQ%d %d %d %dV%dQ%d %d %d %dH%d",
-				a.X+boxWidth, y1, lane-6, lane, y1, lane, y1+6, y2-6, lane, y2, lane-6, y2, b.X+boxWidth)
+			e.Path = p.leave(a, lane) + p.arrive(b, lane)
 		}
 		p.d.Edges = append(p.d.Edges, e)
 	}
+}
+
+// leave is the way from a box to a lane: out of its side if it is the last of its row, or below the row.
+func (p *placer) leave(b box, lane int) string {
+	if b.col == p.rows[b.row].last {
+		y := b.Y + boxHeight*2/3
+		return fmt.Sprintf("M%d %dH%dQ%d %d %d %d", b.X+boxWidth, y, lane-6, lane, y, lane, y+6)
+	}
+	x, y := b.X+boxWidth*2/3, b.Y+boxHeight+gapY/2
+	return fmt.Sprintf("M%d %dV%dQ%d %d %d %dH%dQ%d %d %d %d", x, b.Y+boxHeight, y-6, x, y, x+6, y, lane-6, lane, y, lane, y+6)
+}
+
+// arrive is the way from a lane to a box, alike.
+func (p *placer) arrive(b box, lane int) string {
+	if b.col == p.rows[b.row].last {
+		y := b.Y + boxHeight/3
+		return fmt.Sprintf("V%dQ%d %d %d %dH%d", y-6, lane, y, lane-6, y, b.X+boxWidth)
+	}
+	x, y := b.X+boxWidth*2/3, b.Y-gapY/2
+	return fmt.Sprintf("V%dQ%d %d %d %dH%dQ%d %d %d %dV%d", y-6, lane, y, lane-6, y, x+6, x, y, x, y+6, b.Y)
 }
 
 // lane is the place of a lane between two rows.
@@ -179,7 +206,7 @@ func (p *placer) lane(first, last int) int {
 	return x
 }
 
-// cut shortens s to n characters; of a name the end says more than the beginning.
+// cut shortens s to n characters.
 func cut(s string, n int) string {
 	r := []rune(strings.ToValidUTF8(s, "�"))
 	if len(r) <= n {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/isomer-iot/isomer/compiler"
 )
@@ -34,10 +35,10 @@ func newMemory(s compiler.Stats) memory {
 	for _, b := range s.Blocks {
 		base = min(base, b.Address)
 	}
-	change := make([]int, m.Steps+1)
+	ends := make([][]int, m.Steps) // blocks by their last step
+	starts := make([][]int, m.Steps)
 	for i, b := range s.Blocks {
-		change[b.First] += b.Size
-		change[b.Last+1] -= b.Size
+		starts[b.First], ends[b.Last] = append(starts[b.First], i), append(ends[b.Last], i)
 		m.Bytes = max(m.Bytes, b.Address-base+b.Size)
 		if len(m.Rects) < maxDrawn {
 			m.Rects = append(m.Rects, rect{
@@ -46,12 +47,25 @@ func newMemory(s compiler.Stats) memory {
 			})
 		}
 	}
-	live, peak := 0, 0
-	for i := range m.Steps {
-		live += change[i]
-		if live > peak {
-			peak, m.PeakStep = live, i
+	peak, work := 0, 0
+	alive := map[int]bool{}
+	for step := range m.Steps {
+		for _, i := range starts[step] {
+			alive[i] = true
 		}
+		if work += len(alive); work > maxAlive {
+			peak = 0
+			break
+		}
+		if live := covered(s.Blocks, alive); live > peak {
+			peak, m.PeakStep = live, step
+		}
+		for _, i := range ends[step] {
+			delete(alive, i)
+		}
+	}
+	if peak == 0 {
+		return m
 	}
 	m.Peak = amount(peak)
 	switch at := m.PeakStep - 1; {
@@ -63,6 +77,25 @@ func newMemory(s compiler.Stats) memory {
 		m.PeakAt = "at the end"
 	}
 	return m
+}
+
+// maxAlive bounds the work for the peak, which is as many blocks as are alive at each step: a page does
+// without it where that is millions.
+const maxAlive = 1 << 21
+
+// covered is the number of bytes that the blocks alive hold, those that two share counted once.
+func covered(blocks []compiler.Block, alive map[int]bool) int {
+	spans := make([]compiler.Block, 0, len(alive))
+	for i := range alive {
+		spans = append(spans, blocks[i])
+	}
+	slices.SortFunc(spans, func(a, b compiler.Block) int { return a.Address - b.Address })
+	sum, end := 0, 0
+	for _, b := range spans {
+		sum += max(0, b.Address+b.Size-max(end, b.Address))
+		end = max(end, b.Address+b.Size)
+	}
+	return sum
 }
 
 func amount(n int) string {

@@ -245,6 +245,9 @@ func label(l compiler.Layer) string {
 	if l.Kind == compiler.Depthwise || l.Kind == compiler.ByteDepth {
 		name = "depthwise"
 	}
+	if fn, ok := strings.CutPrefix(l.Attributes, "Fn="); ok { // of operators that are many functions
+		name, _, _ = strings.Cut(fn, " ")
+	}
 	if strings.HasSuffix(l.Op, "conv") && len(l.Inputs) > 1 {
 		if _, dims, ok := strings.Cut(strings.TrimSuffix(l.Inputs[1].Type, "]"), "["); ok {
 			if d := strings.Split(dims, ","); len(d) > 2 {

@@ -7,6 +7,7 @@
   for (const g of drawing.querySelectorAll(".box[data-layer]")) boxes.set(+g.dataset.layer, g);
   for (const tr of document.querySelectorAll("tbody tr")) rows.set(+tr.dataset.layer, tr);
   const width = drawing.viewBox.baseVal.width, height = drawing.viewBox.baseVal.height;
+  const body = drawing.querySelector(".body"), boxWidth = body ? body.width.baseVal.value : 0, boxHeight = body ? body.height.baseVal.value : 0;
   let chosen = -1, scale = 1;
 
   // Text of the model only ever becomes a text node.
@@ -19,9 +20,9 @@
   const digits = (x) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
   const amount = (n, unit) => (n >= 1e9 ? digits(n / 1e9) + " G" : n >= 1e6 ? digits(n / 1e6) + " M" : n >= 1e3 ? digits(n / 1e3) + " k" : n + " ") + unit;
   const micros = (t) => (t >= 1000 ? digits(t / 1000) + " ms" : t >= 10 ? t.toFixed(0) + " µs" : t.toFixed(1) + " µs");
+  const costs = () => (metric.selectedOptions[0] ? metric.selectedOptions[0].textContent : "cost");
   const percent = (s) => (s === 0 ? "" : s < 0.001 ? "<0.1 %" : s < 0.1 ? (100 * s).toFixed(1) + " %" : (100 * s).toFixed(0) + " %");
 
-  const share = (l) => l.share;
   function paint() {
     const key = metric.value || "macs";
     let total = 0, most = 0;
@@ -33,13 +34,32 @@
       const box = boxes.get(i);
       if (box) {
         box.setAttribute("class", box.getAttribute("class").replace(/\bh\d\b/, "h" + heat));
-        box.querySelector(".cost").setAttribute("width", most ? (224 * l[key]) / most : 0);
+        box.querySelector(".cost").setAttribute("width", most ? (boxWidth * l[key]) / most : 0);
         box.querySelector(".share").textContent = percent(l.share);
       }
       rows.get(i).querySelector(".share").textContent = percent(l.share);
       if (marks[i]) marks[i].className = "h" + heat + (i === chosen ? " on" : "");
     });
     if (chosen >= 0) show(chosen);
+    else costliest();
+  }
+
+  // Before a layer is chosen there is the answer to the question that people come with.
+  function costliest() {
+    if (!layers.length) return;
+    details.replaceChildren(make("h3", "Where it goes"), make("p", "The costliest layers by " + costs() + ":", "path"));
+    const ol = make("ol", undefined, "top");
+    for (const l of layers.slice().sort((a, b) => b.share - a.share).slice(0, 10)) {
+      if (!l.share) break;
+      const button = make("button", l.label);
+      button.type = "button";
+      button.append(make("span", percent(l.share)));
+      button.onclick = () => choose(l.index, true);
+      const li = make("li");
+      li.append(button);
+      ol.append(li);
+    }
+    details.append(ol, make("p", "Choose a layer to see what it is. The arrow keys go to the next one.", "hint"));
   }
 
   // One mark a layer; where there are more layers than pixels, the browser blends them.
@@ -67,7 +87,7 @@
   $("out").onclick = () => zoom(scale / 1.25, true);
   $("fit").onclick = fit;
 
-  function list(values, reads) {
+  function list(values) {
     const ul = make("ul", undefined, "io");
     for (const v of values.slice(0, 12)) {
       const li = make("li", v.type + " ");
@@ -80,7 +100,10 @@
 
   function show(i) {
     const l = layers[i];
-    details.replaceChildren(make("h3", l.label), make("p", l.name, "path"));
+    const back = make("button", "×", "close");
+    back.title = "Back to the costliest layers";
+    back.onclick = () => { unmark(); costliest(); };
+    details.replaceChildren(back, make("h3", l.label), make("p", l.name, "path"));
     const dl = make("dl");
     const row = (what, of) => {
       if (of === "" || of === undefined || of === null) return;
@@ -89,7 +112,7 @@
       dl.append(make("dt", what), dd);
     };
     row("layer", i + " of " + layers.length + ", " + l.op);
-    row("share", percent(l.share) && percent(l.share) + " of " + metric.selectedOptions[0].textContent);
+    row("share", percent(l.share) && percent(l.share) + " of " + costs());
     row("time", l.time > 0 ? "about " + micros(l.time) : "");
     row("MACs", l.macs ? amount(l.macs, "") : "");
     row("rate", l.macs && l.time > 0 ? digits(l.macs / l.time / 1000) + " GMAC/s" : "");
@@ -103,12 +126,17 @@
     details.append(dl);
   }
 
-  function choose(i, scroll) {
-    if (i < 0 || i >= layers.length) return;
+  function unmark() {
     boxes.get(chosen)?.classList.remove("on");
     rows.get(chosen)?.classList.remove("on");
     marks[chosen]?.classList.remove("on");
     for (const e of drawing.querySelectorAll(".edges .on")) e.classList.remove("on");
+    chosen = -1;
+  }
+
+  function choose(i, scroll) {
+    if (i < 0 || i >= layers.length) return;
+    unmark();
     chosen = i;
     boxes.get(i)?.classList.add("on");
     rows.get(i)?.classList.add("on");
@@ -119,7 +147,7 @@
     show(i);
     if (scroll && boxes.has(i)) {
       const b = boxes.get(i).transform.baseVal[0].matrix;
-      view.scrollTo({ top: b.f * scale - view.clientHeight / 2 + 27 * scale, left: (b.e + 112) * scale - view.clientWidth / 2 });
+      view.scrollTo({ top: (b.f + boxHeight / 2) * scale - view.clientHeight / 2, left: (b.e + boxWidth / 2) * scale - view.clientWidth / 2 });
     }
   }
   drawing.addEventListener("click", (e) => {
@@ -157,7 +185,7 @@
     }
   });
 
-  const body = document.querySelector("tbody");
+  const tbody = document.querySelector("tbody");
   for (const th of document.querySelectorAll("th")) {
     th.addEventListener("click", () => {
       const key = th.dataset.key;
@@ -168,10 +196,10 @@
         const d = typeof a[key] === "number" ? a[key] - b[key] : String(a[key]).localeCompare(String(b[key]));
         return (down ? -d : d) || a.index - b.index;
       });
-      body.append(...order.map((l) => rows.get(l.index)));
+      tbody.append(...order.map((l) => rows.get(l.index)));
     });
   }
-  body.addEventListener("click", (e) => {
+  tbody.addEventListener("click", (e) => {
     const tr = e.target.closest("tr");
     if (!tr) return;
     choose(+tr.dataset.layer, true);
