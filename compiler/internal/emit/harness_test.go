@@ -11,6 +11,7 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler/internal/fence"
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
 	"github.com/isomer-iot/isomer/compiler/internal/pass"
 	"github.com/isomer-iot/isomer/compiler/internal/plan"
@@ -79,6 +80,11 @@ func (b *bench) check(text string, tol float64, inputs ...*ir.Tensor) {
 	if err != nil {
 		b.t.Fatalf("%v in\n%s", err, text)
 	}
+	if !testing.Short() { // as long again as all else
+		if err := b.checkLayers(g, res, inputs); err != nil {
+			b.t.Fatalf("%v in\n%sas\n%s", err, text, g)
+		}
+	}
 	ctx := context.Background()
 	mod, err := b.rt.InstantiateWithConfig(ctx, res.Bytes, wazero.NewModuleConfig().WithName(""))
 	if err != nil {
@@ -136,20 +142,25 @@ func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
 			}
 		}
 		for _, v := range n.Out {
-			l := p.Of(v)
-			first, bytes := l.Address, v.Type.DType.Size()*l.Shape.Elems()
-			if !l.Dense() {
-				for i := range len(l.Halo) / 2 {
-					first -= l.Halo[i] * l.Strides[i+1]
-				}
-				bytes = l.Strides[0] * l.Shape[0]
-			}
-			for i := range bytes {
-				m[first+i] = true
+			r := extent(p.Of(v))
+			for i := r.From; i < r.To; i++ {
+				m[i] = true
 			}
 		}
 	}
 	return m
+}
+
+// extent is the memory of a value, with the room around it.
+func extent(l plan.Layout) fence.Range {
+	first, bytes := l.Address, l.DType.Size()*l.Shape.Elems()
+	if !l.Dense() {
+		for i := range len(l.Halo) / 2 {
+			first -= l.Halo[i] * l.Strides[i+1]
+		}
+		bytes = l.Strides[0] * l.Shape[0]
+	}
+	return fence.Range{From: first, To: first + bytes}
 }
 
 func put(to []byte, x *ir.Tensor) {
