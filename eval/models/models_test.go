@@ -86,10 +86,15 @@ func TestGenerate(t *testing.T) {
 
 func TestFit(t *testing.T) {
 	// 1, 1.2 and 1.5 ns a multiply-add: 1.25 is 20 % from both ends.
-	r := &scaling{Points: []point{{MACs: 1e6, Min: 1}, {MACs: 2e6, Min: 2.4}, {MACs: 4e6, Min: 6}}}
+	r := &scaling{Points: []point{{MACs: 4e6, Min: 4}, {MACs: 2e6, Min: 2.4}, {MACs: 1e6, Min: 1.5}}}
 	r.fit()
-	if math.Abs(r.NSPerMAC-1.25) > 1e-9 || math.Abs(r.Worst-0.2) > 1e-9 {
-		t.Errorf("%v ns within %v, want 1.25 and 0.2", r.NSPerMAC, r.Worst)
+	if math.Abs(r.Origin.NSPerMAC-1.25) > 1e-9 || math.Abs(r.Origin.Worst-0.2) > 1e-9 || r.Origin.Constant != 0 {
+		t.Errorf("through the origin: %+v, want 1.25 ns within 0.2", r.Origin)
+	}
+	r.Points = []point{{MACs: 4e6, Min: 4.5}, {MACs: 2e6, Min: 2.5}, {MACs: 1e6, Min: 1.5}}
+	r.fit()
+	if math.Abs(r.Line.NSPerMAC-1) > 1e-9 || math.Abs(r.Line.Constant-0.5) > 1e-9 || r.Line.Worst > 1e-9 {
+		t.Errorf("line: %+v, want 0.5 ms and 1 ns", r.Line)
 	}
 }
 
