@@ -27,8 +27,21 @@ func tile(n int) kernel.Tile {
 	return kernel.Tile{MR: 2, NV: min(4, (n+3)/4), Unroll: 8}
 }
 
-// depthTile is the number of output pixels of a depthwise step.
-const depthTile = 4
+// depthTile is the number of output pixels of a depthwise step. Each pixel is one chain of additions that
+// wait for each other, so more of them are faster as long as they and a row of weights fit sixteen
+// registers, and a number that divides the row needs no second body. 14×14×576, 3×3, GMAC/s in V8 and
+// wazero: 12.4 and 10.3 with 4 pixels, 13.5 and 11.4 with 7, 13.5 and 12.2 with 8.
+func depthTile(width, kernelWidth int) int {
+	if kernelWidth > 5 {
+		return 4
+	}
+	for t := 8; t >= 4; t-- {
+		if width%t == 0 {
+			return t
+		}
+	}
+	return 7
+}
 
 func (l *lowerer) conv(op ir.Conv, n *ir.Node, in []plan.Layout, out plan.Layout) error {
 	x, _ := planar(in[0])
@@ -142,7 +155,7 @@ func (l *lowerer) depthwise(op ir.Conv, n *ir.Node, g geom, x, y, r plan.Layout)
 		C: y.Shape[3], OH: y.Shape[1], OW: y.Shape[2],
 		KH: g.kh, KW: g.kw, SH: g.sh, SW: g.sw, DH: g.dh, DW: g.dw,
 		AY: x.Strides[1], AX: x.Strides[2], CY: y.Strides[1], CX: y.Strides[2],
-		Act: act(op.Act), Tile: depthTile,
+		Act: act(op.Act), Tile: depthTile(y.Shape[2], g.kw),
 	}
 	weights := n.In[1].Const
 	w := l.plan.Consts.Once([3]any{weights, "depthwise", k.C}, func() int { return l.plan.Consts.Depthwise(weights, g.kh*g.kw, k.C) })

@@ -45,6 +45,9 @@ func (l *lowerer) intBinary(op ir.IntBinary, n *ir.Node, in []plan.Layout, out p
 	l.call(k, out.Address, in[0].Address, in[1].Address)
 }
 
+// intDepthTile is the number of output pixels of a step of a depthwise convolution of bytes.
+const intDepthTile = 4
+
 // intConv pads each picture of bytes into scratch, if it has to, and convolves it.
 func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error {
 	for i := 1; i < 4; i++ {
@@ -82,7 +85,7 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 		if op.Group > 1 && icg == 1 && ocg == 1 && !q.Wide {
 			k := kernel.IntDepthwise{
 				C: c, OH: oh, OW: ow, KH: kh, KW: kw, SH: sh, SW: sw, DH: dh, DW: dw,
-				AY: row, AX: c, CY: ow * oc, CX: oc, Signed: signed, Requant: q, Tile: depthTile,
+				AY: row, AX: c, CY: ow * oc, CX: oc, Signed: signed, Requant: q, Tile: intDepthTile,
 			}
 			l.call(k, from, l.packed(k, &w.I[0], func() []int16 { return k.Pack(w.I) }), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
 			continue
