@@ -145,6 +145,9 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.IntBinary:
 		l.intBinary(op, n, in, out)
 		return nil
+	case ir.Lookup:
+		l.call(kernel.Lookup{N: out.Shape.Elems()}, out.Address, in[0].Address, in[1].Address)
+		return nil
 	}
 	return l.typed(n, in, out)
 }

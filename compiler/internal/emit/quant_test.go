@@ -143,3 +143,27 @@ return %%y
 			exact, bytesOf(r, ka, n), bytesOf(r, kb, n))
 	}
 }
+
+// Functions of one byte become tables, and what moves bytes between them moves bytes.
+func TestTablesMatchEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(54, 1))
+	for i := range 30 {
+		n := 1 + r.IntN(70)
+		kind, to, lo, hi := ir.U8, ir.I8, -128, 127
+		if i%2 == 0 {
+			kind, to, lo, hi = ir.I8, ir.U8, 0, 255
+		}
+		b.check(fmt.Sprintf(`graph t
+%%x = input %v[2,%d]
+%%a = dequantize(%%x) Scale=0.0625 Zero=%d
+%%s = unary(%%a) Fn=%s
+%%t = transpose(%%s) Perm=[1,0]
+%%z = dequantize(%%x) Scale=0.5 Zero=1
+%%u = transpose(%%z) Perm=[1,0]
+%%c = concat(%%t, %%u) Axis=%d
+%%y = quantize(%%c) Scale=0.03125 Zero=%d Lo=%d Hi=%d To=%v
+return %%y
+`, kind, n, lo+r.IntN(256), []string{"sigmoid", "tanh", "hardswish", "neg"}[i%4], r.IntN(2), lo+r.IntN(256), lo, hi, to), exact, bytesOf(r, kind, 2, n))
+	}
+}

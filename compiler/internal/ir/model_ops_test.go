@@ -21,7 +21,9 @@ const everyModelOp = `graph models
 %j = const i32[1] {5}
 %l = const f32[1] {0.25}
 %n = intconv(%m, %w, %j, %l) Strides=[1] Dilations=[1] Pads=[0,1] Group=1 Zero=2 OutZero=9 Lo=1 Hi=200 To=u8 : u8[1,3,1]
-%d = dequantize(%n) Scale=0.5 Zero=9 : f32[1,3,1]
+%u = const u8[256] rand(2)
+%aa = lookup(%n, %u) : u8[1,3,1]
+%d = dequantize(%aa) Scale=0.5 Zero=9 : f32[1,3,1]
 %z = reshape(%h) Shape=[1,1,4] : f32[1,1,4]
 %a = const f32[1,1,1] {0.5}
 %g = nms(%z, %a) Most=1 IoU=0.5 Score=0.25 Center=true : i64[1,3]

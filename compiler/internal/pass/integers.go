@@ -9,10 +9,13 @@ import (
 
 // integers finds what a quantised model computes with floats between a dequantisation and a
 // quantisation, and lets integers do it: convolutions and products with constant weights, sums and
-// products of two values.
+// products of two values, what moves elements, and functions of one value.
 func integers(g *ir.Graph) error {
 	if !slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { _, ok := n.Op.(ir.Dequantize); return ok }) {
 		return nil
+	}
+	if err := moveBytes(g); err != nil {
+		return err
 	}
 	if err := hoistTransposes(g); err != nil {
 		return err
@@ -41,7 +44,10 @@ func integers(g *ir.Graph) error {
 			q.made[n.Out[0]] = n
 		}
 	}
-	return removeDead(g)
+	if err := removeDead(g); err != nil {
+		return err
+	}
+	return tabulate(g)
 }
 
 // hoistTransposes moves the transpose between a dequantisation and what computes with it before the
