@@ -115,7 +115,7 @@ type loader struct {
 	rounded bool                // an input is f64 in the model and f32 here
 	said    map[string]ir.Shape // the shapes that the model states in full
 	lists   map[*ir.Value][]*ir.Value
-	narrow  map[*ir.Value]onnx.DType // of integers below 8 bits, which are held as bytes
+	narrow  map[*ir.Value]onnx.DType // of integers below 8 bits, which are held as bytes, and small floats
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -231,7 +231,7 @@ func Tensor(t *onnx.Tensor) (*ir.Tensor, error) {
 // typeOf maps element types; floats of any width compute as f32, and integers below 8 bits are bytes.
 func typeOf(t onnx.DType) (ir.DType, error) {
 	switch t {
-	case onnx.F32, onnx.F16, onnx.BF16, onnx.F64:
+	case onnx.F32, onnx.F16, onnx.BF16, onnx.F64, onnx.F8E4M3FN, onnx.F8E4M3FNUZ, onnx.F8E5M2, onnx.F8E5M2FNUZ, onnx.F4E2M1:
 		return ir.F32, nil
 	case onnx.I64:
 		return ir.I64, nil
@@ -499,9 +499,9 @@ func (l *loader) outputs(g *onnx.Graph) error {
 
 func castType(n int) (ir.DType, error) { return typeOf(onnx.DType(n)) }
 
-// note remembers that v has less than 8 bits in the model.
+// note remembers that v is a small float or has less than 8 bits in the model.
 func (l *loader) note(v *ir.Value, t onnx.DType) {
-	if t.Bits() < 8 {
+	if _, small := t.Float8(); small || t.Bits() < 8 {
 		l.narrow[v] = t
 	}
 }

@@ -130,6 +130,9 @@ func (c *context) quantize(x *ir.Value, g grid, t onnx.DType) *ir.Value {
 	if c.err != nil {
 		return x
 	}
+	if f, small := t.Float8(); small { // its zero point is 0
+		return c.toFloat8(c.binary("div", x, c.spreadOver(g.scale, g, x.Type.Shape)), t, f)
+	}
 	if !ok {
 		c.unsupported("quantised values of type %v", t)
 		return x
@@ -150,6 +153,9 @@ func (c *context) quantize(x *ir.Value, g grid, t onnx.DType) *ir.Value {
 func (c *context) dequantize(q *ir.Value, g grid) *ir.Value {
 	if c.err != nil {
 		return q
+	}
+	if _, small := c.narrow[q].Float8(); q.Type.DType.Float() && small {
+		return c.binary("mul", q, c.spreadOver(g.scale, g, q.Type.Shape))
 	}
 	if q.Type.DType.Float() {
 		c.unsupported("a quantised value of %v", q.Type)
@@ -203,6 +209,9 @@ func quantizeLinear(c *context) []*ir.Value {
 
 // toNarrow casts to integers of less than 8 bits: floats are cut to integers, of which the low bits stay.
 func (c *context) toNarrow(x *ir.Value, t onnx.DType) *ir.Value {
+	if f, ok := t.Float8(); ok {
+		return c.toFloat8(c.float(x), t, f)
+	}
 	lo, hi, to, _ := limits(t)
 	if c.err != nil {
 		return x

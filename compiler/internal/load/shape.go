@@ -389,7 +389,8 @@ func cast(c *context) []*ir.Value {
 		c.err = err
 		return nil
 	}
-	if t := onnx.DType(c.attrInt("to", 0)); t.Bits() < 8 {
+	t := onnx.DType(c.attrInt("to", 0))
+	if _, small := t.Float8(); small || t.Bits() < 8 {
 		return []*ir.Value{c.toNarrow(c.input(0), t)}
 	}
 	return []*ir.Value{c.cast(c.input(0), to)}

@@ -254,19 +254,29 @@ func topK(c *context) []*ir.Value {
 	return c.addAll(ir.TopK{Axis: axis, K: k[0], Smallest: c.attrInt("largest", 1) == 0}, x)
 }
 
-// cumulate converts CumSum (version 14) and CumProd (version 26).
+// cumulate converts CumSum (version 14) and CumProd (version 26). An axis that is computed while the model
+// runs chooses among the sums along all.
 func cumulate(fn string) converter {
 	return func(c *context) []*ir.Value {
-		x := c.input(0)
-		axis := c.ints(1, "", nil)
-		if c.err == nil && len(axis) != 1 {
-			c.fail("the axis is %v", axis)
+		x, at := c.input(0), c.input(1)
+		rank := len(x.Type.Shape)
+		along := func(axis int) *ir.Value {
+			return c.add(ir.Cumulate{Fn: fn, Axis: axis, Exclusive: c.attrInt("exclusive", 0) != 0, Reverse: c.attrInt("reverse", 0) != 0}, x)
 		}
-		if c.err != nil {
+		if c.err != nil || at.Type.Shape.Elems() != 1 || at.Type.DType.Float() || rank == 0 {
+			c.fail("the axis is %v of %v", at.Type, x.Type)
 			return nil
 		}
-		return []*ir.Value{c.add(ir.Cumulate{Fn: fn, Axis: c.axis(axis[0], len(x.Type.Shape)),
-			Exclusive: c.attrInt("exclusive", 0) != 0, Reverse: c.attrInt("reverse", 0) != 0}, x)}
+		if at.Const != nil {
+			return []*ir.Value{along(c.axis(toInt(at.Const.I[0]), rank))}
+		}
+		at = c.reshape(at)
+		y := along(0)
+		for a := 1; a < rank; a++ {
+			here := c.each("or", c.each("eq", at, c.like(at, float64(a))), c.each("eq", at, c.like(at, float64(a-rank))))
+			y = c.each("where", here, along(a), y)
+		}
+		return []*ir.Value{y}
 	}
 }
 

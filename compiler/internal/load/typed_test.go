@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +136,17 @@ func TestReductionsOfIntegers(t *testing.T) {
 		y, err := r.Graph.Eval(ir.Floats([]float32{1}, 1))
 		if err != nil || y[0].I[0] != want {
 			t.Errorf("%s: %v %v, want %d", op, y, err, want)
+		}
+	}
+}
+
+// TestCumSumAlongAnInput sums along the axis that the model's input says.
+func TestCumSumAlongAnInput(t *testing.T) {
+	for axis, want := range map[float32][]float32{0: {1, 2, 4, 6}, 1: {1, 3, 3, 7}, -1: {1, 3, 3, 7}, -2: {1, 2, 4, 6}} {
+		y := valueOf(t, 14, ir.Floats([]float32{axis}, 1), consts(floats("m", []float32{1, 2, 3, 4}, 2, 2)),
+			node("Cast", "x", "a", attr("to", int(onnx.I32))), node("CumSum", "m a", "y"))
+		if !slices.Equal(y.F, want) {
+			t.Errorf("axis %v: %v, want %v", axis, y.F, want)
 		}
 	}
 }

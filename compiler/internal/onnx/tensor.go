@@ -91,8 +91,11 @@ func (t *Tensor) check(typed, per int) (int, error) {
 	return n, nil
 }
 
-// Float32s returns the elements of an f32, f16, bf16 or f64 tensor, the last rounded to f32.
+// Float32s returns the elements of a tensor of floats, those of f64 rounded to f32.
 func (t *Tensor) Float32s() ([]float32, error) {
+	if f, ok := t.DType.Float8(); ok {
+		return t.float8s(f)
+	}
 	le := binary.LittleEndian
 	switch t.DType {
 	case F32:
