@@ -297,11 +297,11 @@ type unsupported struct {
 func (e *unsupported) Unwrap() error { return e.cause }
 
 func (e *unsupported) Error() string {
-	type group struct{ op, reason string }
+	type group struct{ op, reason, advice string }
 	places := map[group][]string{}
 	var order []group
 	for _, n := range e.cause.Nodes {
-		g := group{n.Op, n.Reason}
+		g := group{n.Op, n.Reason, n.Advice()}
 		if places[g] == nil {
 			order = append(order, g)
 		}
@@ -309,13 +309,17 @@ func (e *unsupported) Error() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s cannot be compiled:", e.model, plural(len(e.cause.Nodes), "node"))
-	const shown = 3
-	for _, g := range order {
+	const shown, groups = 3, 30 // nodes of a group, and groups
+	for _, g := range order[:min(len(order), groups)] {
 		at := places[g]
 		fmt.Fprintf(&b, "\n%s: %s; at %s", g.op, g.reason, strings.Join(at[:min(len(at), shown)], ", "))
 		if len(at) > shown {
 			fmt.Fprintf(&b, " and %d more", len(at)-shown)
 		}
+		fmt.Fprintf(&b, "\n  → %s", g.advice)
+	}
+	if more := len(order) - groups; more > 0 {
+		fmt.Fprintf(&b, "\nand %d more of other kinds", more)
 	}
 	return b.String()
 }
@@ -325,11 +329,12 @@ func unsupportedJSON(model string, u *compiler.UnsupportedError) any {
 		Node   string `json:"node"`
 		Op     string `json:"op"`
 		Reason string `json:"reason"`
+		Advice string `json:"advice"`
 		Fix    string `json:"fix,omitempty"` // the input that --fix would give a value
 	}
 	nodes := make([]node, len(u.Nodes))
 	for i, n := range u.Nodes {
-		nodes[i] = node{n.Node, n.Op, n.Reason, n.Fix}
+		nodes[i] = node{n.Node, n.Op, n.Reason, n.Advice(), n.Fix}
 	}
 	return map[string]any{"file": model, "error": "unsupported", "unsupported": nodes}
 }

@@ -67,11 +67,17 @@ type Unsupported struct {
 // UnsupportedError lists every node that cannot be compiled. It matches ErrUnsupported.
 type UnsupportedError struct{ Nodes []Unsupported }
 
+// maxListed are the nodes that an error's text names; Nodes has all.
+const maxListed = 100
+
 func (e *UnsupportedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "unsupported: %d node(s) cannot be compiled:", len(e.Nodes))
-	for _, n := range e.Nodes {
+	for _, n := range e.Nodes[:min(len(e.Nodes), maxListed)] {
 		fmt.Fprintf(&b, "\n  %s (%s): %s", n.Op, n.Node, n.Reason)
+	}
+	if more := len(e.Nodes) - maxListed; more > 0 {
+		fmt.Fprintf(&b, "\n  and %d more", more)
 	}
 	return b.String()
 }

@@ -14,7 +14,7 @@ const (
 	gapX, gapY          = 30, 24
 	laneGap             = 9
 	margin              = 16
-	titleRunes          = 25 // fit the box beside the share
+	titleRunes          = 23 // fit the box beside the share
 	shapeRunes          = 30
 )
 

@@ -107,6 +107,21 @@ type layer struct {
 	Share   string   `json:"-"` // of the first metric
 }
 
+// Cells are the numbers of a row, by the columns of the table.
+func (l layer) Cells() []string {
+	cells := []string{"", "", ""}
+	if l.MACs > 0 {
+		c := number(l.MACs, "")
+		cells[0] = c.Value + " " + c.Unit
+	}
+	for i, n := range []int{l.Moved, l.Weights} {
+		if n > 0 {
+			cells[i+1] = amount(n)
+		}
+	}
+	return cells
+}
+
 type value struct {
 	Name  string `json:"name"`
 	Type  string `json:"type"`
@@ -247,6 +262,9 @@ func label(l compiler.Layer) string {
 	}
 	if fn, ok := strings.CutPrefix(l.Attributes, "Fn="); ok { // of operators that are many functions
 		name, _, _ = strings.Cut(fn, " ")
+		if l.Op == "pool" || l.Op == "reduce" {
+			name += " " + l.Op
+		}
 	}
 	if strings.HasSuffix(l.Op, "conv") && len(l.Inputs) > 1 {
 		if _, dims, ok := strings.Cut(strings.TrimSuffix(l.Inputs[1].Type, "]"), "["); ok {
