@@ -77,7 +77,7 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 	if res.Manifest, err = w.manifest(); err != nil {
 		return nil, err
 	}
-	res.Kernels, res.Consts = len(w.kernels), len(p.Consts.Data())
+	res.Kernels, res.Consts = len(w.kernels), p.Consts.Size()
 	payload, err := res.Manifest.Encode()
 	if err != nil {
 		return nil, err

@@ -12,9 +12,16 @@ import (
 func (c *Consts) floats(at, n int) []float32 {
 	out := make([]float32, n)
 	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(c.data[at-c.base+4*i:]))
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(c.memory()[at-c.base+4*i:]))
 	}
 	return out
+}
+
+// memory is what the segments make of the constants' part of memory.
+func (c *Consts) memory() []byte {
+	m := make([]byte, c.size)
+	c.Segments(func(at int, data []byte) { copy(m[at-c.base:], data) })
+	return m
 }
 
 func newConsts() *Consts { return &Consts{base: 1024, seen: map[string]int{}} }
@@ -26,8 +33,29 @@ func TestConstantsAreSharedAndAligned(t *testing.T) {
 	if again := c.Bytes([]byte("abc")); a != 1024 || b != 1040 || again != a || c.End() != 1056 {
 		t.Errorf("%d, %d, %d, end %d", a, b, again, c.End())
 	}
-	if len(c.Data()) != 20 {
-		t.Errorf("%d bytes", len(c.Data()))
+	if c.Size() != 20 {
+		t.Errorf("%d bytes", c.Size())
+	}
+}
+
+// TestLargeConstants: blocks of every size lie where their addresses say, without a copy of the large ones.
+func TestLargeConstants(t *testing.T) {
+	c := newConsts()
+	sizes := []int{3, ownChunk, 5, 17, ownChunk - 1, ownChunk + 1, ownChunk + 2, 1, 2 * ownChunk, 7}
+	var at []int
+	for i, n := range sizes {
+		at = append(at, c.Bytes(slices.Repeat([]byte{byte(i + 1)}, n)))
+	}
+	m := c.memory()
+	for i, n := range sizes {
+		if got := m[at[i]-c.base:][:n]; at[i]%Align != 0 || slices.ContainsFunc(got, func(b byte) bool { return b != byte(i+1) }) {
+			t.Errorf("block %d of %d bytes is not at %d", i, n, at[i])
+		}
+	}
+	segments := 0
+	c.Segments(func(int, []byte) { segments++ })
+	if segments > 8 {
+		t.Errorf("%d segments for %d blocks", segments, len(sizes))
 	}
 }
 

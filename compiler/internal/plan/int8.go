@@ -40,10 +40,10 @@ func (c *Consts) Int16s(v []int16) int {
 	if !fits {
 		return c.Bytes(wide)
 	}
-	before := len(c.data)
+	before := c.size
 	// The first half, which is not shipped, tells the block from one of floats with the same bytes.
 	at := c.Bytes(append(wide[:len(v)], small...))
-	if len(c.data) > before {
+	if c.size > before {
 		c.expansions = append(c.expansions, Expansion{Address: at, Bytes: 2 * len(v), Whole: true})
 	}
 	return at
@@ -105,8 +105,8 @@ func (c *Consts) weights(packed []float32, e Expansion) int {
 	block = binary.LittleEndian.AppendUint32(block, uint32(e.Rows))
 	block = binary.LittleEndian.AppendUint32(block, uint32(e.Cols))
 	block = append(append(block, make([]byte, 3*len(packed)-len(block))...), small...)
-	before := len(c.data)
-	if e.Address = c.Bytes(block); len(c.data) > before {
+	before := c.size
+	if e.Address = c.Bytes(block); c.size > before {
 		c.expansions = append(c.expansions, e)
 	}
 	return e.Address
@@ -118,14 +118,18 @@ func (c *Consts) Expansions() []Expansion { return c.expansions }
 // Segments calls add for the runs of bytes that a module has to carry; what lies between is written
 // by the expansions.
 func (c *Consts) Segments(add func(address int, data []byte)) {
-	from := 0
-	for _, e := range c.expansions {
-		if gap := e.Address - c.base; gap > from {
-			add(c.base+from, c.data[from:gap])
+	rest := c.expansions
+	for _, k := range c.chunks {
+		from, base := 0, c.base+k.at
+		for len(rest) > 0 && rest[0].Address < base+len(k.data) {
+			if gap := rest[0].Address - base; gap > from {
+				add(base+from, k.data[from:gap])
+			}
+			from = rest[0].Source() - base
+			rest = rest[1:]
 		}
-		from = e.Source() - c.base
-	}
-	if from < len(c.data) {
-		add(c.base+from, c.data[from:])
+		if from < len(k.data) {
+			add(base+from, k.data[from:])
+		}
 	}
 }

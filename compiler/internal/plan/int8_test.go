@@ -28,7 +28,7 @@ func TestInt8Weights(t *testing.T) {
 		}
 		carried, last = carried+len(data), at+len(data)
 	})
-	if want := len(c.Data()) - 2*3*len(block); carried != want || last != c.base+len(c.Data()) {
-		t.Errorf("%d bytes up to %d, want %d up to %d", carried, last, want, c.base+len(c.Data()))
+	if want := c.Size() - 2*3*len(block); carried != want || last != c.base+c.Size() {
+		t.Errorf("%d bytes up to %d, want %d up to %d", carried, last, want, c.base+c.Size())
 	}
 }
