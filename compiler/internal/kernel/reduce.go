@@ -39,10 +39,16 @@ var foldFns = map[string]struct {
 	"sum": {wasm.F32x4Add, 0}, "prod": {wasm.F32x4Mul, 1}, "mean": {wasm.F32x4Add, 0}, "max": {wasm.F32x4Max, -inf}, "min": {wasm.F32x4Min, inf},
 }
 
+// reduceVectors is the number of vectors of kept elements that are folded side by side: one alone waits
+// for each addition, and comes back to each pixel for every four of its channels. The mean of 56×56
+// pixels of 96 channels takes 70 µs in V8 with one, 18 with four, 23 with eight.
+const reduceVectors = 4
+
 // Emit implements [Kernel]. Vectors run over the last kept axis if it is dense, over the last folded
 // one if that is, and else single elements are folded.
 func (r Reduce) Emit(c *wasm.Code) {
-	e := &reducer{Reduce: r, c: c, acc: c.Local(wasm.V128), x: c.Local(wasm.V128), out: c.Param(0)}
+	e := &reducer{Reduce: r, c: c, x: c.Local(wasm.V128), out: c.Param(0)}
+	e.acc = c.Locals(wasm.V128, reduceVectors)
 	last := MaxDims - 1
 	e.across = r.Keep[last] > 1 && r.KeepIn[last] == 4
 	e.along = !e.across && r.FoldIn[last] == 4 && r.Fold[last] >= lanes
@@ -52,35 +58,49 @@ func (r Reduce) Emit(c *wasm.Code) {
 type reducer struct {
 	Reduce
 	c             *wasm.Code
-	acc, x, out   wasm.Local
+	acc           []wasm.Local
+	x, out        wasm.Local
 	across, along bool
+	wide          int // accumulators in use
 }
 
 func (e *reducer) keep(i int, in wasm.Local) {
 	c := e.c
 	p := moving(c, in)[0]
 	last := i == MaxDims-1
-	n := 1
-	if last && e.across {
-		n = lanes
-	}
 	step := func(n int) {
 		if !last {
 			e.keep(i+1, p)
 			return
 		}
-		splat(c, foldFns[e.Fn].start)
-		c.Set(e.acc)
+		e.wide = (n + lanes - 1) / lanes
+		if e.along {
+			e.wide = reduceVectors
+		}
+		for _, acc := range e.acc[:e.wide] {
+			splat(c, foldFns[e.Fn].start)
+			c.Set(acc)
+		}
 		e.fold(0, p)
 		e.finish(n)
 		c.Inc(e.out, int32(4*n))
 	}
-	times(c, e.Keep[i]/n, func() {
-		step(n)
-		c.Inc(p, int32(n*e.KeepIn[i]))
-	})
-	if r := e.Keep[i] % n; r > 0 {
-		step(r)
+	left := e.Keep[i]
+	every := func(n int) {
+		times(c, left/n, func() {
+			step(n)
+			c.Inc(p, int32(n*e.KeepIn[i]))
+		})
+		left %= n
+	}
+	if !last || !e.across {
+		every(1)
+		return
+	}
+	every(reduceVectors * lanes)
+	every(lanes)
+	if left > 0 {
+		step(left)
 	}
 }
 
@@ -94,30 +114,38 @@ func (e *reducer) fold(i int, in wasm.Local) {
 		})
 		return
 	}
-	take := func(load wasm.Op) {
-		c.Get(e.acc, p).Load(load, 0).Op(foldFns[e.Fn].op).Set(e.acc)
+	take := func(load wasm.Op, wide int) {
+		for k := wide - 1; k >= 0; k-- {
+			c.Get(e.acc[k], p).Load(load, uint32(k*vec)).Op(foldFns[e.Fn].op).Set(e.acc[k])
+		}
 	}
 	n := e.Fold[i]
 	switch {
 	case e.across:
 		times(c, n, func() {
-			take(wasm.V128Load)
+			take(wasm.V128Load, e.wide)
 			c.Inc(p, int32(e.FoldIn[i]))
 		})
 	case e.along:
-		times(c, n/lanes, func() {
-			take(wasm.V128Load)
+		const block = reduceVectors * lanes
+		times(c, n/block, func() {
+			take(wasm.V128Load, reduceVectors)
+			c.Inc(p, block*4)
+		})
+		times(c, n%block/lanes, func() {
+			take(wasm.V128Load, 1)
 			c.Inc(p, vec)
 		})
 		// What is left goes to lane 0 alone: the others must not count it again.
 		times(c, n%lanes, func() {
-			c.Get(e.acc).Get(e.acc).Lane(wasm.F32x4ExtractLane, 0).Get(p).Load(wasm.F32Load, 0)
-			c.Op(scalar[foldFns[e.Fn].op]).Lane(wasm.F32x4ReplaceLane, 0).Set(e.acc)
+			acc := e.acc[0]
+			c.Get(acc, acc).Lane(wasm.F32x4ExtractLane, 0).Get(p).Load(wasm.F32Load, 0)
+			c.Op(scalar[foldFns[e.Fn].op]).Lane(wasm.F32x4ReplaceLane, 0).Set(acc)
 			c.Inc(p, 4)
 		})
 	default:
 		times(c, n, func() {
-			take(wasm.V128Load32Splat)
+			take(wasm.V128Load32Splat, 1)
 			c.Inc(p, int32(e.FoldIn[i]))
 		})
 	}
@@ -131,14 +159,20 @@ var scalar = map[wasm.Op]wasm.Op{
 func (e *reducer) finish(n int) {
 	c := e.c
 	if e.along {
-		joinLanes(c, e.acc, e.x, foldFns[e.Fn].op)
+		for _, acc := range e.acc[1:] {
+			c.Get(e.acc[0], acc).Op(foldFns[e.Fn].op).Set(e.acc[0])
+		}
+		joinLanes(c, e.acc[0], e.x, foldFns[e.Fn].op)
+		e.wide = 1
 	}
-	if e.Fn == "mean" {
-		c.Get(e.acc)
-		splat(c, float32(product(e.Fold)))
-		c.Op(wasm.F32x4Div).Set(e.acc)
+	for k, acc := range e.acc[:e.wide] {
+		if e.Fn == "mean" {
+			c.Get(acc)
+			splat(c, float32(product(e.Fold)))
+			c.Op(wasm.F32x4Div).Set(acc)
+		}
+		store(c, e.out, acc, k*vec, min(lanes, n-k*lanes))
 	}
-	store(c, e.out, e.acc, 0, n)
 }
 
 // joinLanes folds the four lanes of x into all of them.
