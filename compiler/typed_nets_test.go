@@ -37,7 +37,9 @@ func typedNets() map[string]net {
 			op("SequenceErase m > k").op("ConcatFromSequence k > y", integer("axis", -1), integer("new_axis", 1)),
 		"small floats": newNet(3, 7).op("Cast x > a", cast(onnx.F8E5M2)).op("Cast a > y", cast(onnx.F8E4M3FN), integer("saturate", 0)),
 		"sums along":   newNet(2, 3, 4).op("Relu x > r").op("ReduceMax r > m", integer("keepdims", 0)).op("Cast m > i", cast(onnx.I64)).list("two", 2).op("Min i two > a").op("CumSum x a > y", integer("reverse", 1)),
-		"nibbles":      newNet(2, 8).op("Cast x > a", cast(onnx.I4)).op("Cast a > b", cast(onnx.F32)).op("Cast b > y", cast(onnx.U4)),
+		"states": newNet(1, 4, 6).weights("w", 4, 1, 3).op("CausalConvWithState x w > c s", text("activation", "silu")).op("LinearAttention c x x > l n", integer("q_num_heads", 2), integer("kv_num_heads", 2), text("update_rule", "linear")).
+			op("ReduceSum n > r").op("Add l r > y"),
+		"nibbles": newNet(2, 8).op("Cast x > a", cast(onnx.I4)).op("Cast a > b", cast(onnx.F32)).op("Cast b > y", cast(onnx.U4)),
 		"loss": newNet(3, 5).list("t", 1, 4, 0).weights("w", 5).op("SoftmaxCrossEntropyLoss x t w > a p", integer("ignore_index", 0)).op("NegativeLogLikelihoodLoss p t > b").
 			op("Add a b > y"),
 		"heads":  newNet(2, 4, 6).op("Attention x x x > a", integer("q_num_heads", 3), integer("kv_num_heads", 3), integer("is_causal", 1)).weights("c", 2, 4, 1).op("RotaryEmbedding a c c > y", integer("num_heads", 3)),

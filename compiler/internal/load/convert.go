@@ -50,7 +50,7 @@ func init() {
 		"Identity": identity, "Dropout": dropout,
 		"Constant": constant, "ConstantOfShape": constantOfShape, "Shape": shapeOf, "Cast": cast,
 	}
-	for _, more := range []map[string]converter{typedConverters, formulaConverters, windowConverters, controlConverters, attentionConverters, signalConverters, sequenceConverters} {
+	for _, more := range []map[string]converter{typedConverters, formulaConverters, windowConverters, controlConverters, attentionConverters, signalConverters, sequenceConverters, stateConverters} {
 		for name, convert := range more {
 			converters[name] = convert
 		}
