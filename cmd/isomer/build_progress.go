@@ -16,8 +16,7 @@ type progress struct {
 	behind  strings.Builder
 	current string
 	since   time.Time
-	ticker  *time.Ticker
-	done    chan struct{}
+	done    chan struct{} // nil once the line is removed
 }
 
 const eraseLine = "\r\x1b[K"
@@ -26,19 +25,21 @@ func newProgress(std streams) *progress {
 	if !std.errTerminal {
 		return &progress{}
 	}
-	p := &progress{w: std.err, ticker: time.NewTicker(100 * time.Millisecond), done: make(chan struct{})}
-	go func() {
+	p := &progress{w: std.err, done: make(chan struct{})}
+	go func(done <-chan struct{}) {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
 		for {
 			select {
-			case <-p.done:
+			case <-done:
 				return
-			case <-p.ticker.C:
+			case <-tick.C:
 				p.mu.Lock()
 				p.draw()
 				p.mu.Unlock()
 			}
 		}
-	}()
+	}(p.done)
 	return p
 }
 
@@ -69,10 +70,9 @@ func (p *progress) clear() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ticker != nil {
-		p.ticker.Stop()
+	if p.done != nil {
 		close(p.done)
-		p.ticker = nil
+		p.done = nil
 		fmt.Fprint(p.w, eraseLine)
 	}
 	p.current = ""

@@ -74,7 +74,11 @@ func (o operators) String() string {
 	for i, c := range o {
 		total += c.Count
 		if i < operatorsShown {
-			parts = append(parts, fmt.Sprintf("%d %s", c.Count, c.Op))
+			part := c.Op
+			if c.Count > 1 {
+				part = fmt.Sprintf("%d %s", c.Count, c.Op)
+			}
+			parts = append(parts, part)
 		}
 	}
 	if more := len(o) - operatorsShown; more > 0 {
@@ -159,13 +163,15 @@ func (r buildResult) rows() [][2]string {
 	return rows
 }
 
-// about writes milliseconds with the two digits that an estimate can have.
+// about writes milliseconds with the few digits that an estimate can have, nothing below 10 µs.
 func about(ms float64) string {
 	switch {
 	case ms < 0.01:
 		return "10 µs"
+	case ms < 0.1:
+		return fmt.Sprintf("%.0f µs", ms*1000)
 	case ms < 1:
-		return fmt.Sprintf("%.2g ms", ms)
+		return fmt.Sprintf("%.2f ms", ms)
 	case ms < 10:
 		return fmt.Sprintf("%.1f ms", ms)
 	case ms < 10_000:
