@@ -119,6 +119,12 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.Pool:
 		l.pool(op, in[0], out)
 		return nil
+	case ir.LayerNorm:
+		last := in[0].Shape[len(in[0].Shape)-1]
+		if rows := in[0].Shape.Elems() / max(last, 1); rows > 0 {
+			l.call(kernel.LayerNorm{Rows: rows, N: last, Eps: op.Eps}, out.Address, in[0].Address, in[1].Address, in[2].Address)
+		}
+		return nil
 	case ir.Softmax:
 		last := in[0].Shape[len(in[0].Shape)-1]
 		l.call(kernel.Softmax{Rows: in[0].Shape.Elems() / last, N: last}, out.Address, in[0].Address)

@@ -70,3 +70,26 @@ return %%y
 `, before(append(append([]int{}, lead...), m, k), ia), before(append(lb, k, n), ib), dims(pa...), dims(pb...), n, scale, dims(py...)), 1e-4)
 	}
 }
+
+// Rows of every rest of a vector and of a block of vectors.
+func TestLayerNormMatchesEval(t *testing.T) {
+	b := newBench(t)
+	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 13, 15, 16, 17, 19, 20, 31, 32, 35, 64, 77} {
+		b.check(fmt.Sprintf(`graph norm
+%%x = input f32[3,%d]
+%%e = const f32[] {0.0625}
+%%m = reduce(%%x) Fn=mean Axes=[1]
+%%d = binary(%%x, %%m) Fn=sub
+%%q = binary(%%d, %%d) Fn=mul
+%%v = reduce(%%q) Fn=mean Axes=[1]
+%%s = binary(%%v, %%e) Fn=add
+%%r = unary(%%s) Fn=sqrt
+%%n = binary(%%d, %%r) Fn=div
+%%w = const f32[%d] rand(4)
+%%c = const f32[%d] rand(5)
+%%k = binary(%%n, %%w) Fn=mul
+%%y = binary(%%k, %%c) Fn=add
+return %%y
+`, n, n, n), sums)
+	}
+}

@@ -30,7 +30,7 @@ var ops = map[string]reflect.Type{}
 func init() {
 	for _, op := range []Op{
 		Conv{}, MatMul{}, Product{}, Unary{}, Binary{}, Cast{}, Transpose{}, Reshape{}, Expand{}, Concat{}, Slice{}, Pad{}, Gather{},
-		Reduce{}, Softmax{}, Pool{},
+		Reduce{}, Softmax{}, LayerNorm{}, Pool{},
 		Each{}, Arg{}, GatherElements{}, GatherND{}, ScatterElements{}, ScatterND{}, TopK{}, Cumulate{},
 		Recurrent{},
 	} {

@@ -31,7 +31,8 @@ const everyOp = `graph every
 %h = binary(%f, %o) Fn=div : f32[3,2]
 %a = const f32[3] {1 2 3}
 %u = product(%h, %q, %a) A=[0,1] B=[1,0] Y=[0,1] Act=affine(0.5,0) : f32[3,3]
-return %o, %z, %u
+%y = layernorm(%u, %a, %a) Eps=0.125 : f32[3,3]
+return %o, %z, %y
 `
 
 // TestTextRoundTrips parses what it prints; the elements of large constants are not part of the text.

@@ -24,6 +24,7 @@ var List = []Pass{
 	{Name: "transposes", Run: sinkTransposes},       // layout changes move down until they meet and cancel
 	{Name: "reshapes", Run: mergeReshapes},          // what is left of them and only renames axes becomes a view
 	{Name: "activations", Run: nameActivations},     // formulas of several operators that are one function
+	{Name: "norms", Run: norms},                     // as is the normalisation of a layer
 	{Name: "affine", Run: foldAffine},               // batch normalisation goes into the weights before it
 	{Name: "integers", Run: integers},               // quantised models compute with bytes where they can
 	{Name: "epilogues", Run: fuseEpilogues},         // residual and activation go into the kernel that computes their input
