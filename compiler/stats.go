@@ -91,12 +91,12 @@ type Block struct {
 // census says what became of the model's nodes. It is taken in three steps, since loading and the
 // passes each take some of them away.
 type census struct {
-	model  *onnx.Graph
+	model  []*onnx.Node    // and no more of the model, whose weights may be gigabytes
 	loaded map[string]bool // names of the nodes that loading left
 }
 
 func newCensus(m *onnx.Graph, g *ir.Graph) census {
-	c := census{model: m, loaded: map[string]bool{}}
+	c := census{model: m.Nodes, loaded: map[string]bool{}}
 	for _, n := range g.Nodes {
 		c.loaded[n.Name] = true
 	}
@@ -115,7 +115,7 @@ func (c census) count(g *ir.Graph, s *Stats) {
 	all, fused, folded := map[string]int{}, map[string]int{}, map[string]int{}
 	home := map[string]int{} // the layer of each value that a fused node reads, by the value's name
 	// From the end, so that the reader of a node's result is known before the node.
-	for i, n := range slices.Backward(c.model.Nodes) {
+	for i, n := range slices.Backward(c.model) {
 		name, op := load.NodeName(n, i), load.NodeOp(n)
 		all[op]++
 		if _, layer := named[name]; layer {
@@ -175,17 +175,17 @@ func stats(g *ir.Graph, c census, out *emit.Result) (Stats, error) {
 		for _, v := range n.In {
 			l.Inputs = append(l.Inputs, tensor(v))
 			if v.Const != nil {
-				l.Weights += bytesOf(v)
+				l.Weights += footprint(v)
 			} else {
 				l.Reads = append(l.Reads, producer[v])
 			}
-			l.Moved += bytesOf(v)
+			l.Moved += footprint(v)
 		}
 		slices.Sort(l.Reads)
 		l.Reads = slices.Compact(l.Reads)
 		for _, v := range n.Out {
 			l.Outputs = append(l.Outputs, tensor(v))
-			l.Moved += bytesOf(v)
+			l.Moved += footprint(v)
 			producer[v] = i
 		}
 		if out.Plan.IsView(n.Out[0]) {
@@ -210,7 +210,7 @@ func tensor(v *ir.Value) Tensor {
 	return Tensor{Name: v.Name, Type: v.Type.String(), Const: v.Const != nil}
 }
 
-func bytesOf(v *ir.Value) int { return v.Type.Shape.Elems() * v.Type.DType.Size() }
+func footprint(v *ir.Value) int { return v.Type.Shape.Elems() * v.Type.DType.Size() }
 
 func sizes(bin []byte) (Sizes, error) {
 	z := Sizes{Other: len(bin)}
