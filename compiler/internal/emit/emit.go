@@ -5,6 +5,8 @@ package emit
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
@@ -59,15 +61,17 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 	p.Consts.Int8 = opt.Int8
 	res := &Result{Arena: p.Arena, Plan: p}
 	low := &lowerer{plan: p}
+	w := &writer{graph: g, plan: p, opt: opt, module: &wasm.Module{}, kernels: map[kernel.Kernel]uint32{}}
 	for _, n := range g.Nodes {
 		before := len(low.calls)
 		if err := low.node(n); err != nil {
 			return nil, fmt.Errorf("%q (%s): %w", n.Name, n.Op.Name(), err)
 		}
-		res.Layers = append(res.Layers, layer(n, low.calls[before:]))
+		calls := low.calls[before:]
+		res.Layers = append(res.Layers, layer(n, calls))
+		w.layer(n, res.Layers[len(res.Layers)-1], calls)
 	}
-	w := &writer{graph: g, plan: p, opt: opt, module: &wasm.Module{}, kernels: map[kernel.Kernel]uint32{}}
-	w.run(low.calls)
+	w.run()
 	if opt.Image != nil {
 		w.classifier()
 	}
@@ -83,6 +87,10 @@ func Module(g *ir.Graph, opt Options) (*Result, error) {
 		return nil, err
 	}
 	w.module.AddCustom(abi.ManifestSection, payload)
+	if payload, err = abi.EncodeLayers(w.layers); err != nil {
+		return nil, err
+	}
+	w.module.AddCustom(abi.LayersSection, payload)
 	res.Bytes = w.module.Encode()
 	return res, nil
 }
@@ -120,6 +128,7 @@ type writer struct {
 	opt     Options
 	module  *wasm.Module
 	kernels map[kernel.Kernel]uint32
+	layers  []abi.Layer
 	runFunc uint32
 	heap    uint32
 	hasHeap bool
@@ -145,8 +154,12 @@ func (w *writer) kernel(k kernel.Kernel) uint32 {
 	return f
 }
 
-// run writes the function that computes the outputs from the inputs.
-func (w *writer) run(calls []call) {
+// layer writes the function that computes the result of n, if that takes any call.
+func (w *writer) layer(n *ir.Node, l Layer, calls []call) {
+	if len(calls) == 0 {
+		return
+	}
+	var names []string
 	c := wasm.NewCode()
 	for _, call := range calls {
 		f := w.kernel(call.kernel)
@@ -154,6 +167,35 @@ func (w *writer) run(calls []call) {
 			c.I32(int32(a))
 		}
 		c.Call(f)
+		if name := call.kernel.Name(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	name := layerName(n)
+	w.layers = append(w.layers, abi.Layer{
+		Function: w.module.AddFunc(name, wasm.FuncType{}, c),
+		Name:     name, Op: l.Op, MACs: l.MACs, Kernels: names, Output: n.Out[0].Type.Shape,
+	})
+}
+
+// layerName is the node's name as a module may carry it: the model's file may hold any bytes, of any length.
+func layerName(n *ir.Node) string {
+	const longest = 256
+	name := strings.ToValidUTF8(n.Name, "\uFFFD")
+	if len(name) > longest {
+		name = strings.ToValidUTF8(name[:longest], "")
+	}
+	if name == "" {
+		return n.Op.Name()
+	}
+	return name
+}
+
+// run writes the function that computes the outputs from the inputs.
+func (w *writer) run() {
+	c := wasm.NewCode()
+	for _, l := range w.layers {
+		c.Call(l.Function)
 	}
 	w.runFunc = w.module.AddFunc(abi.ExportRun, wasm.FuncType{}, c)
 	w.module.Export(abi.ExportRun, wasm.KindFunc, w.runFunc)

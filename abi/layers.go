@@ -1,0 +1,38 @@
+package abi
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// LayersSection is the name of the custom section that lists the layers of a compiled network, for tools
+// that measure or draw them. Nothing else reads it; a module works as well without it.
+const LayersSection = "isomer.layers"
+
+// Layer is one operation of a compiled network: a function without parameters and results that computes
+// its output from values in memory. ExportRun calls the layers in their order.
+type Layer struct {
+	// Function is the index of the layer's function in the module.
+	Function uint32 `json:"function"`
+	// Name is the name of the model's node, Op the operation that computes it.
+	Name string `json:"name"`
+	Op   string `json:"op"`
+	// MACs is the number of multiply-adds of one run.
+	MACs int `json:"macs,omitempty"`
+	// Kernels are the distinct kernels that it calls, in their order.
+	Kernels []string `json:"kernels,omitempty"`
+	// Output is the shape of its first result.
+	Output []int `json:"output,omitempty"`
+}
+
+// EncodeLayers returns the content of the section LayersSection.
+func EncodeLayers(layers []Layer) ([]byte, error) { return json.Marshal(layers) }
+
+// DecodeLayers reads the content of the section LayersSection. The indices of functions are not checked.
+func DecodeLayers(payload []byte) ([]Layer, error) {
+	var layers []Layer
+	if err := json.Unmarshal(payload, &layers); err != nil {
+		return nil, fmt.Errorf("section %s: %w", LayersSection, err)
+	}
+	return layers, nil
+}
