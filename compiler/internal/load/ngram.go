@@ -102,6 +102,9 @@ func (c *context) countGrams(x *ir.Value, pool []int64, n, skips int) *ir.Value 
 		}
 		var same *ir.Value
 		for k := range n {
+			if !c.spend(float64(grams)) {
+				return sum
+			}
 			word := ir.Ints(make([]int64, grams), 1, grams, 1)
 			for g := range grams {
 				word.I[g] = pool[g*n+k]
