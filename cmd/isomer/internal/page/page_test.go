@@ -52,6 +52,7 @@ func written(t *testing.T, p Page) string {
 
 // What a model's file says of itself is text on the page and nothing else.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	evil := `</script></title></svg><script>alert(1)</script><img src=x onerror=alert(1)>"'&\u2028{{.}}`
 	s := chain(6)
 	for i := range s.Layers {
@@ -100,6 +101,7 @@ func TestSelfContained(t *testing.T) {
 
 // The script runs under the page's policy, colours the layers and lists the costliest first.
 func TestInBrowser(t *testing.T) {
+	t.Parallel()
 	s := chain(40)
 	got := browse(t, written(t, Page{Title: "net", Stats: s, Times: times(s), TimedOn: "here"}))
 	if !strings.Contains(got, `data-ready="40"`) {
@@ -116,6 +118,9 @@ func TestInBrowser(t *testing.T) {
 // browse returns what a browser makes of a page from a file, or skips.
 func browse(t *testing.T, html string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: the page's script was not run")
+	}
 	var browser string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -206,6 +211,7 @@ func TestLarge(t *testing.T) {
 
 // A network without layers or without times is a page too.
 func TestEmpty(t *testing.T) {
+	t.Parallel()
 	html := written(t, Page{Title: "net"})
 	if strings.Contains(html, "Times") || strings.Contains(html, "alive") {
 		t.Error("the page speaks of times or memory where there are none")
