@@ -284,8 +284,8 @@ func (g Gather) Infer(in []Type) ([]Type, error) {
 		return nil, err
 	}
 	x := in[0].Shape
-	if g.Axis < 0 || g.Axis >= len(x) || in[1].DType.Float() {
-		return nil, fmt.Errorf("axis %d of %v by %v is out of range or not by integers", g.Axis, x, in[1])
+	if g.Axis < 0 || g.Axis >= len(x) || in[1].DType != I32 && in[1].DType != I64 {
+		return nil, fmt.Errorf("axis %d of %v by %v is out of range or not by i32 or i64", g.Axis, x, in[1])
 	}
 	return []Type{{in[0].DType, slices.Concat(x[:g.Axis], in[1].Shape, x[g.Axis+1:])}}, nil
 }
