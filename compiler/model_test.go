@@ -2,7 +2,6 @@ package compiler
 
 import (
 	"context"
-	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
@@ -53,35 +52,6 @@ func instantiate(t testing.TB, bin []byte) *guest {
 }
 
 func (g *guest) address(global string) uint32 { return uint32(g.mod.ExportedGlobal(global).Get()) }
-
-// elements are the bytes of x as they lie in linear memory.
-func elements(x *ir.Tensor) []byte {
-	var b []byte
-	for _, v := range x.F {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-	}
-	for _, v := range x.I {
-		b = append(b, binary.LittleEndian.AppendUint64(nil, uint64(v))[:x.DType.Size()]...)
-	}
-	return b
-}
-
-// tensorIn is the tensor at the start of b.
-func tensorIn(b []byte, t ir.Type) *ir.Tensor {
-	x, size := ir.NewTensor(t), t.DType.Size()
-	for i := range x.F {
-		x.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	for i := range x.I {
-		word := make([]byte, 8)
-		if t.DType.Signed() && b[size*(i+1)-1]&0x80 != 0 {
-			binary.LittleEndian.PutUint64(word, math.MaxUint64)
-		}
-		copy(word, b[size*i:][:size])
-		x.I[i] = int64(binary.LittleEndian.Uint64(word))
-	}
-	return x
-}
 
 func (g *guest) write(at uint32, x *ir.Tensor) {
 	if b := elements(x); !g.mod.Memory().Write(at, b) {

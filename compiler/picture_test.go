@@ -15,57 +15,6 @@ import (
 	"github.com/isomer-iot/isomer/compiler/internal/ir"
 )
 
-// prepared is what the module makes of a picture, written plainly: for each output pixel the mean of the
-// source pixels around it under a triangle as wide as the scale. Positions are in f32, as in the
-// module, so that both agree on which pixels touch.
-func prepared(w, h int, rgb []byte, im abi.ImageSpec) []float64 {
-	sx, sy := float32(w)/float32(im.Width), float32(h)/float32(im.Height)
-	switch im.Fit {
-	case abi.FitCover:
-		sx = min(sx, sy)
-		sy = sx
-	case abi.FitContain:
-		sx = max(sx, sy)
-		sy = sx
-	}
-	// weights are those of the n source pixels under output pixel o.
-	weights := func(o, to, n int, scale float32) []float64 {
-		at := float32((float32(o)+(0.5-float32(to)/2))*scale) + float32(n)/2
-		out := make([]float64, n)
-		sum := 0.
-		if im.Fit == abi.FitContain && (at < 0 || at >= float32(n)) {
-			return out
-		}
-		for i := range out {
-			out[i] = max(0, 1-math.Abs(float64(i)+0.5-float64(at))/max(float64(scale), 1))
-			sum += out[i]
-		}
-		for i := range out {
-			out[i] /= sum
-		}
-		return out
-	}
-	var out []float64
-	for y := range im.Height {
-		wy := weights(y, im.Height, h, sy)
-		for x := range im.Width {
-			wx := weights(x, im.Width, w, sx)
-			for c := range 3 {
-				v := 0.
-				for j, a := range wy {
-					for i, b := range wx {
-						if a*b > 0 {
-							v += a * b * float64(rgb[(j*w+i)*3+c])
-						}
-					}
-				}
-				out = append(out, (v*im.Scale-im.Mean[c])/im.Std[c])
-			}
-		}
-	}
-	return out
-}
-
 func noise(w, h int) []byte {
 	r := rand.New(rand.NewPCG(uint64(w), uint64(h)))
 	b := make([]byte, w*h*3)

@@ -272,6 +272,11 @@ func (g *Graph) Verify() error {
 
 // Eval computes the graph's outputs from its inputs with the operators' reference code.
 func (g *Graph) Eval(in ...*Tensor) ([]*Tensor, error) {
+	return g.EvalSteps(func(int) error { return nil }, in...)
+}
+
+// EvalSteps is Eval that calls before with the index of each node first; an error of it ends the evaluation.
+func (g *Graph) EvalSteps(before func(node int) error, in ...*Tensor) ([]*Tensor, error) {
 	if len(in) != len(g.In) {
 		return nil, fmt.Errorf("graph %q takes %d inputs, got %d", g.Name, len(g.In), len(in))
 	}
@@ -288,7 +293,10 @@ func (g *Graph) Eval(in ...*Tensor) ([]*Tensor, error) {
 		}
 		return vals[v]
 	}
-	for _, n := range g.Nodes {
+	for k, n := range g.Nodes {
+		if err := before(k); err != nil {
+			return nil, err
+		}
 		args := make([]*Tensor, len(n.In))
 		for i, v := range n.In {
 			args[i] = get(v)
