@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -33,8 +34,8 @@ var goals = []goal{
 	{"transformer-pieces", "V8", "transformer-pieces", web, "transformer-pieces", 0.7},
 }
 
-// printGoals writes each goal beside the ratios of medians, of least times and of processor times; a goal whose contestants did
-// not run is left out.
+// printGoals writes each goal beside the ratios of medians, of least times and of processor times, and whether
+// all three meet it; a goal whose contestants did not run is left out.
 func (rep *report) printGoals(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	rows := 0
@@ -48,16 +49,19 @@ func (rep *report) printGoals(out io.Writer) {
 				fmt.Fprint(out, "### goals, as ratios\n\n")
 				fmt.Fprintln(w, "| ours\t| to\t| goal\t| medians\t| least\t| CPU\t| met\t|\n|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 			}
+			ratios := []float64{a.Median / b.Median, a.Min / b.Min, a.CPU / b.CPU}
 			met := "no"
-			if a.Median/b.Median <= g.most {
+			if slices.Max(ratios) <= g.most {
 				met = "yes"
+			} else if slices.Min(ratios) <= g.most {
+				met = "not each"
 			}
 			other := g.other
 			if g.otherModel != g.oursModel {
 				other += ", " + g.otherModel
 			}
 			fmt.Fprintf(w, "| %s in %s\t| %s\t| ≤ %.2f\t| %.2f\t| %.2f\t| %.2f\t| %s\t|\n",
-				g.oursModel, g.ours, other, g.most, a.Median/b.Median, a.Min/b.Min, a.CPU/b.CPU, met)
+				g.oursModel, g.ours, other, g.most, ratios[0], ratios[1], ratios[2], met)
 		}
 	}
 	_ = w.Flush() // to stdout
