@@ -21,11 +21,12 @@ import (
 // buildFlags are the compiler's options as the command line spells them.
 type buildFlags struct {
 	output, labels, fit string
-	report              string
+	report, config      string
 	mean, std           numbers
 	dims, fixed         []string
 	weights             string
 	asJSON              bool
+	check               checkFlags
 	opt                 compiler.Options
 }
 
@@ -69,10 +70,19 @@ cases are run.`,
 	flags.StringVar(&f.opt.StopAfter, "stop-after", "", "compile without the passes behind this `PASS`, to find one that is wrong")
 	flags.StringVar(&f.report, "report", "", "write a page with the graph, the cost of each layer and the memory to this HTML `FILE`")
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
+	flags.StringVar(&f.config, "config", "", "take settings that are not given here from this `FILE` (default: model.yaml beside the model, if there is one)")
+	f.check.add(c)
 	return c
 }
 
 func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
+	config, err := configure(c, f.config, model)
+	if err != nil {
+		return err
+	}
+	if config != "" {
+		fmt.Fprintf(std.err, "note: settings from %s\n", config)
+	}
 	if err := f.options(c); err != nil {
 		return err
 	}
@@ -96,6 +106,13 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 		show.clear()
 		return f.failed(std, model, err)
 	}
+	var ch *checked
+	if f.check.on || len(f.check.cases) > 0 {
+		if ch, err = f.checkModule(c, model, m, show); err != nil {
+			show.clear()
+			return err
+		}
+	}
 	if err := writeFile(output, m.Bytes); err != nil {
 		return err
 	}
@@ -106,6 +123,7 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 		fmt.Fprintln(std.err, "note:", n)
 	}
 	r := newBuildResult(output, m, took, e)
+	r.Check = ch
 	if f.report != "" {
 		if err := r.writeReport(f.report, m, e); err != nil {
 			return err

@@ -42,6 +42,7 @@ type buildResult struct {
 	MS            float64         `json:"ms"`
 	Expected      *expectedResult `json:"expected,omitempty"`
 	Memory        *abi.MemorySpec `json:"memory,omitempty"`
+	Check         *checked        `json:"check,omitempty"`
 }
 
 // expectedResult is the time of one run that was estimated on the machine of the build.
@@ -158,6 +159,9 @@ func (r buildResult) rows() [][2]string {
 	row("instance", "%s of memory", size(r.InstanceBytes))
 	if r.Expected != nil {
 		row("expected time", "about %s a run (one thread of this machine, %s)", about(r.Expected.MS), r.Expected.On)
+	}
+	if r.Check != nil {
+		rows = append(rows, r.Check.rows()...)
 	}
 	row("compiled in", "%v", time.Duration(r.MS*float64(time.Millisecond)).Round(time.Millisecond))
 	return rows
