@@ -122,6 +122,19 @@ func (l layer) Cells() []string {
 	return cells
 }
 
+// Time is that of the layer, with three digits at most.
+func (l layer) Time() string {
+	switch {
+	case l.Micros == 0:
+		return ""
+	case l.Micros >= 1000:
+		return significant(l.Micros/1000) + " ms"
+	case l.Micros >= 10:
+		return fmt.Sprintf("%.0f µs", l.Micros)
+	}
+	return fmt.Sprintf("%.1f µs", l.Micros)
+}
+
 type value struct {
 	Name  string `json:"name"`
 	Type  string `json:"type"`
