@@ -68,6 +68,8 @@ func stump(prefix, ids, mode string, value float32, yes, no float32, more ...*on
 func TestLayersOfModels(t *testing.T) {
 	const ml, ms = "ai.onnx.ml", "com.microsoft"
 	three := []any{3, 1, 1}
+	threeClasses := []*onnx.Attribute{many("coefficients", []float32{1, -1, 1, 1, 1, -3}), many("support_vectors", []float32{1, 2, 1}),
+		many("vectors_per_class", []int64{1, 1, 1}), many("rho", []float32{0, 0, 5}), many("classlabels_ints", []int64{0, 1, 2})}
 	gru := consts(floats("w", []float32{.1, .2, .3}, 1, 3, 1), floats("r", []float32{.5, .4, .3}, 1, 3, 1), floats("b", []float32{.1, .2, .3, .3, .2, .1}, 1, 6))
 	rnn := consts(floats("w", []float32{1, 1}, 2, 1, 1), floats("r", []float32{1, 1}, 2, 1, 1))
 	relu := many("activations", []string{"Relu", "Relu"})
@@ -102,6 +104,15 @@ func TestLayersOfModels(t *testing.T) {
 			many("intercepts", []float32{1, -1}), attr("targets", 2))), []float32{6, 10, 12, 24}},
 		"SVMRegressor": {[]any{1, 2}, nil, of(ml, node("SVMRegressor", "x", "y", many("coefficients", []float32{2, -1}), many("support_vectors", []float32{1, 1, 2, 0}),
 			many("rho", []float32{5}), attr("n_supports", 2), attr("kernel_type", "POLY"), many("kernel_params", []float32{1, 1, 2}))), []float32{2*16 - 9 + 5}},
+		// The score is 3x - x - 3, above 0 for the first class.
+		"SVMClassifier": {[]any{3, 1}, nil, of(ml, node("SVMClassifier", "x", "y s", many("coefficients", []float32{-1, 1}), many("support_vectors", []float32{1, 3}),
+			many("vectors_per_class", []int64{1, 1}), many("rho", []float32{-3}), many("classlabels_ints", []int64{5, 8}))), []float32{8, 5, 5}},
+		"SVMClassifier, scores of two": {[]any{3, 1}, nil, of(ml, node("SVMClassifier", "x", "l y", many("coefficients", []float32{-1, 1}), many("support_vectors", []float32{1, 3}),
+			many("vectors_per_class", []int64{1, 1}), many("rho", []float32{-3}), many("classlabels_ints", []int64{5, 8}))), []float32{1, -1, -1, 1, -3, 3}},
+		"SVMClassifier, scores of pairs": {[]any{2, 1}, nil, of(ml, node("SVMClassifier", "x", "l y", threeClasses...)), []float32{-1, 2, 4, -2, 4, 3}},
+		"SVMClassifier, most votes":      {[]any{2, 1}, nil, of(ml, node("SVMClassifier", "x", "y s", threeClasses...)), []float32{1, 1}},
+		"SVMClassifier, probabilities": {[]any{2, 1}, nil, of(ml, node("SVMClassifier", "x", "l y", append(threeClasses,
+			many("prob_a", []float32{-1, -1, -1}), many("prob_b", []float32{0, 0, 0}))...)), []float32{0.2591147, 0.71783847, 0.02304676, 0.11693298, 0.8607714, 0.0222956}},
 		"Scaler":     {[]any{1, 2}, nil, of(ml, node("Scaler", "x", "y", many("offset", []float32{1, 1}), many("scale", []float32{2, 3}))), []float32{0, 3}},
 		"Normalizer": {[]any{1, 2}, nil, of(ml, node("Normalizer", "x", "y", attr("norm", "L1"))), []float32{1. / 3, 2. / 3}},
 		"Binarizer":  {[]any{3}, nil, of(ml, node("Binarizer", "x", "y", attr("threshold", 2.))), []float32{0, 0, 1}},

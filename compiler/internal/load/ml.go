@@ -13,7 +13,7 @@ import (
 // mlConverters are the operators of the domain ai.onnx.ml.
 var mlConverters = map[string]converter{
 	"TreeEnsembleClassifier": treeClassifier, "TreeEnsembleRegressor": treeRegressor, "TreeEnsemble": treeEnsemble,
-	"LinearClassifier": linearClassifier, "LinearRegressor": linearRegressor, "SVMRegressor": svmRegressor,
+	"LinearClassifier": linearClassifier, "LinearRegressor": linearRegressor, "SVMRegressor": svmRegressor, "SVMClassifier": svmClassifier,
 	"Scaler": scaler, "Normalizer": normalizer, "Binarizer": binarizer,
 	"FeatureVectorizer": featureVectorizer, "ArrayFeatureExtractor": arrayFeatureExtractor,
 	"Imputer": imputer, "ZipMap": zipMap, "OneHotEncoder": oneHotEncoder, "LabelEncoder": labelEncoder,
