@@ -174,18 +174,14 @@ type difference struct {
 func compareTensor(spec abi.TensorSpec, got, want []byte, tol tolerance) difference {
 	d := difference{Output: spec.Name}
 	g, w := numbersOf(got, spec.DType), numbersOf(want, spec.DType)
-	largest := 1.
-	for _, v := range w {
-		if a := math.Abs(v); tol.ofRange && !math.IsInf(a, 0) && !math.IsNaN(a) {
-			largest = max(largest, a)
-		}
-	}
+	var noise, signal float64 // sums of squares
 	for i := range w {
+		signal += w[i] * w[i]
 		abs := math.Abs(g[i] - w[i])
 		if g[i] == w[i] || math.IsNaN(g[i]) && math.IsNaN(w[i]) {
 			continue
 		}
-		allowed := tol.value * max(largest, math.Abs(w[i]))
+		allowed := tol.value * max(1, math.Abs(w[i]))
 		if spec.DType != abi.F32 {
 			allowed = 0.5 + tol.steps
 		}
@@ -193,10 +189,16 @@ func compareTensor(spec abi.TensorSpec, got, want []byte, tol tolerance) differe
 		if math.IsNaN(over) || math.IsInf(over, 0) {
 			over, abs = math.MaxFloat64, math.MaxFloat64
 		}
+		noise += abs * abs
 		d.Abs = max(d.Abs, abs)
 		d.Rel = max(d.Rel, abs/max(1, math.Abs(w[i])))
 		if over > d.Over {
 			d.Over, d.At, d.Got, d.Want = over, i, g[i], w[i]
+		}
+	}
+	if tol.rms && spec.DType == abi.F32 {
+		if d.Over = math.Sqrt(noise) / (tol.value * math.Sqrt(max(signal, 1e-6*float64(len(w))))); !(d.Over < math.MaxFloat64) {
+			d.Over = math.MaxFloat64
 		}
 	}
 	d.SameBest = len(w) > 0 && best(g) == best(w)
