@@ -177,6 +177,7 @@ var hostileModels = map[string]struct {
 	"attribute's type":    {newNet(1, 4).op("Softmax x > y", text("axis", "one")), "axis"},
 	"no body":             {newNet(1, 4).list("t", 9).op("Loop t t x > y"), "n0"},
 	"endless loop":        {newNet(1, 4).list("t", math.MaxInt64).op("Loop t t x > y", body(newNet().input("s", 1, 4).op("Exp s > y"))), "n0"},
+	"axis of a scalar":    {newNet().weights("s", 1<<4).op("QuantizeLinear x s > q").op("DequantizeLinear q s > y"), ""},
 	"many axes":           {newNet(slices.Repeat([]int64{1}, 2000)...).op("Relu x > y"), ""},
 	"long chain":          {newNet(1, 4).times(100_000, "Exp"), ""},
 	"long chain, unknown": {newNet(1, 4).times(100_000, "Nothing"), "100000 node(s)"},

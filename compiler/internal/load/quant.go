@@ -117,6 +117,9 @@ func (c *context) spreadOver(v *ir.Value, g grid, x ir.Shape) *ir.Value {
 		if c.err == nil && s[0] != x[axis] {
 			c.fail("%d scales for axis %d of %v", s[0], axis, x)
 		}
+		if c.err != nil {
+			return v
+		}
 		dims := slices.Repeat([]int{1}, len(x))
 		dims[axis] = s[0]
 		return c.reshape(v, dims...)
