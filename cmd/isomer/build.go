@@ -86,6 +86,9 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	if err := f.options(c); err != nil {
 		return err
 	}
+	if err := f.check.valid(c); err != nil {
+		return err
+	}
 	output := f.output
 	if output == "" {
 		output = strings.TrimSuffix(filepath.Base(model), filepath.Ext(model)) + ".wasm"
@@ -107,7 +110,7 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 		return f.failed(std, model, err)
 	}
 	var ch *checked
-	if f.check.on || len(f.check.cases) > 0 {
+	if f.check.on {
 		if ch, err = f.checkModule(c, model, m, show); err != nil {
 			show.clear()
 			return err

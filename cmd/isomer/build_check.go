@@ -53,6 +53,27 @@ type tolerance struct {
 	steps float64
 }
 
+// valid refuses flags that are wrong or mean nothing.
+func (f *checkFlags) valid(c *cobra.Command) error {
+	f.on = f.on || len(f.cases) > 0
+	given := c.Flags().Changed
+	switch {
+	case f.random < 0 || f.golden < 0:
+		return usage(c, "--random and --golden must not be negative")
+	case given("tolerance") && !(f.tol > 0 && f.tol <= math.MaxFloat64):
+		return usage(c, "--tolerance must be a number above 0")
+	}
+	for _, name := range []string{"random", "golden", "tolerance"} {
+		if given(name) && !f.on {
+			return usage(c, "--%s is about a check: give --check or --case as well", name)
+		}
+	}
+	if f.on && f.random == 0 && len(f.cases) == 0 {
+		return usage(c, "--random 0 leaves nothing to check: give a --case")
+	}
+	return nil
+}
+
 func (f *checkFlags) tolerance(c *cobra.Command, m *compiler.Module, w compiler.Weights) tolerance {
 	t := tolerance{value: 1e-3}
 	quantised := slices.ContainsFunc(m.Stats.Operators, func(o compiler.OperatorCount) bool {
