@@ -61,7 +61,7 @@ func TestInferErrors(t *testing.T) {
 		{Pad{Pads: []int{1}}, []Type{f(2)}, "pads [1] do not fit [2]"},
 		{Pad{Pads: []int{1, -1}}, []Type{f(2)}, "negative"},
 		{Gather{Axis: 1}, []Type{f(2), Of(I64, 1)}, "axis 1 of [2] by i64[1] is out of range"},
-		{Gather{Axis: 0}, []Type{f(2), f(1)}, "not by integers"},
+		{Gather{Axis: 0}, []Type{f(2), f(1)}, "not by i32 or i64"},
 		{Reduce{Fn: "median"}, []Type{f(2)}, `no function "median"`},
 		{Reduce{Fn: "sum", Axes: []int{1}}, []Type{f(2)}, "axis 1 is outside f32[2]"},
 		{Softmax{}, []Type{f()}, "a scalar has no axis"},

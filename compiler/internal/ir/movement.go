@@ -55,12 +55,41 @@ func (t Transpose) Eval(in []*Tensor) ([]*Tensor, error) {
 // gatherStrided copies the elements of x at base + position·strides into a dense tensor.
 func gatherStrided(x *Tensor, t Type, base int, strides []int) *Tensor {
 	y := NewTensor(t)
-	pos := make([]int, len(t.Shape))
-	for i := range t.Shape.Elems() {
-		unflatten(i, t.Shape, pos)
-		copyElem(y, i, x, base+dot(pos, strides))
+	if t.DType.Float() {
+		gatherRows(y.F, x.F, t.Shape, base, strides)
+	} else {
+		gatherRows(y.I, x.I, t.Shape, base, strides)
 	}
 	return y
+}
+
+// gatherRows copies rows of the last axis, 16 of them side by side: where they are columns of x, these share
+// the lines of the cache.
+func gatherRows[T any](y, x []T, s Shape, base int, strides []int) {
+	if len(y) == 0 {
+		return
+	}
+	const together = 16
+	outer := max(len(s)-1, 0)
+	n, step := 1, 0
+	if len(s) > 0 {
+		n, step = s[outer], strides[outer]
+	}
+	pos := make([]int, outer)
+	var from [together]int
+	for rows := len(y) / n; rows > 0; rows -= together {
+		row := len(y)/n - rows
+		some := from[:min(rows, together)]
+		for r := range some {
+			unflatten(row+r, s[:outer], pos)
+			some[r] = base + dot(pos, strides[:outer])
+		}
+		for j := range n {
+			for r, at := range some {
+				y[(row+r)*n+j] = x[at+j*step]
+			}
+		}
+	}
 }
 
 func copyElem(y *Tensor, i int, x *Tensor, j int) {
