@@ -15,6 +15,7 @@ type progress struct {
 	mu      sync.Mutex
 	behind  strings.Builder
 	current string
+	turn    string // how far the stage is
 	since   time.Time
 	done    chan struct{} // nil once the line is removed
 }
@@ -53,13 +54,23 @@ func (p *progress) stage(name string) {
 	if p.current != "" {
 		fmt.Fprintf(&p.behind, "%s %s · ", p.current, elapsed(p.since))
 	}
-	p.current, p.since = name, time.Now()
+	p.current, p.turn, p.since = name, "", time.Now()
 	p.draw()
+}
+
+// far says how far the stage is, such as "12 of 50".
+func (p *progress) far(turn string) {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn = turn
 }
 
 func (p *progress) draw() {
 	if p.current != "" {
-		fmt.Fprintf(p.w, "%s%s%s … %s", eraseLine, p.behind.String(), p.current, elapsed(p.since))
+		fmt.Fprintf(p.w, "%s%s%s %s… %s", eraseLine, p.behind.String(), p.current, p.turn, elapsed(p.since))
 	}
 }
 

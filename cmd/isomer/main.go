@@ -69,6 +69,7 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 	root.AddCommand(
 		newCommand(std),
 		buildCommand(std),
+		benchCommand(std),
 		inspectCommand(std),
 		callCommand(std),
 		demoCommand(std),
