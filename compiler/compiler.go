@@ -97,6 +97,9 @@ type Options struct {
 	// Speed and memory of an instance stay as they are; each weight is off by up to 1/254 of the
 	// largest of its output channel. Default: WeightsF32.
 	Weights Weights
+	// Tiles gives kernels their tiles by name (Layer.Kernel), as measured for an engine; others are left to the
+	// compiler. Names that the model does not have are ignored, so that models can share what was measured.
+	Tiles map[string]Tile
 	// StopAfter names the pass after which to stop and compile what there is, to find the pass that
 	// breaks a model. Default: run all.
 	StopAfter string
@@ -169,7 +172,7 @@ func compile(m *onnx.Model, opt Options) (*Module, error) {
 	if opt.Name == "" {
 		opt.Name = g.Name
 	}
-	e := emit.Options{Name: moduleName(opt.Name), Version: opt.Version, Labels: opt.Labels, Top: opt.Top, Golden: opt.Golden, Int8: opt.Weights == WeightsInt8}
+	e := emit.Options{Name: moduleName(opt.Name), Version: opt.Version, Labels: opt.Labels, Top: opt.Top, Golden: opt.Golden, Int8: opt.Weights == WeightsInt8, Blocks: blocks(opt.Tiles)}
 	if e.Top == 0 {
 		e.Top = 5
 	}
@@ -226,7 +229,7 @@ func (o Options) check() error {
 	case o.StopAfter != "" && !slices.Contains(passes, o.StopAfter):
 		return fmt.Errorf("%w: no pass %q; there are %s", ErrOptions, o.StopAfter, strings.Join(passes, ", "))
 	}
-	return nil
+	return checkTiles(o.Tiles)
 }
 
 // moduleName keeps the characters that a manifest's name allows.

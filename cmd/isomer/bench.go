@@ -132,12 +132,11 @@ func (f *benchFlags) measure(c *cobra.Command, std streams, name string, n *benc
 	p := newProgress(std)
 	defer p.clear()
 	p.stage(name)
-	return measureOn(c, p, name, n, f.runs)
+	return measureOn(c, name, n, f.runs, func(done, of int) { p.far(fmt.Sprintf("%d of %d ", done, of)) })
 }
 
-// measureOn measures n on the engine of that name and shows how far it is.
-func measureOn(c *cobra.Command, p *progress, name string, n *bench.Network, runs int) (*bench.Measured, error) {
-	turn := func(done, of int) { p.far(fmt.Sprintf("%d of %d ", done, of)) }
+// measureOn measures n on the engine of that name; turn, if set, is told how far it is.
+func measureOn(c *cobra.Command, name string, n *bench.Network, runs int, turn func(done, of int)) (*bench.Measured, error) {
 	if name == engineV8 {
 		return bench.InV8(c.Context(), n, runs, turn)
 	}

@@ -27,6 +27,7 @@ type buildFlags struct {
 	weights             string
 	asJSON              bool
 	check               checkFlags
+	tune                tuneFlags
 	opt                 compiler.Options
 }
 
@@ -72,6 +73,7 @@ cases are run.`,
 	flags.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	flags.StringVar(&f.config, "config", "", "take settings that are not given here from this `FILE` (default: model.yaml beside the model, if there is one)")
 	f.check.add(c)
+	f.tune.add(c)
 	return c
 }
 
@@ -91,7 +93,7 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	}
 	output := f.output
 	if output == "" {
-		output = strings.TrimSuffix(filepath.Base(model), filepath.Ext(model)) + ".wasm"
+		output = trimExt(filepath.Base(model)) + ".wasm"
 	}
 	if same(model, output) {
 		return usage(c, "the module would replace the model %s", model)
@@ -99,12 +101,27 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	if f.report != "" && (same(model, f.report) || filepath.Clean(f.report) == filepath.Clean(output)) {
 		return usage(c, "the report would replace %s", f.report)
 	}
+	tiles, err := f.tune.read(output)
+	if err != nil {
+		return err
+	}
 	show := newProgress(std)
 	defer show.clear()
-	f.opt.Progress = show.stage
-	start := time.Now()
-	m, err := await(c.Context(), func() (*compiler.Module, error) { return compiler.CompileFile(model, f.opt) })
-	took := time.Since(start)
+	var took time.Duration
+	compile := func(tiles map[string]compiler.Tile, progress func(string)) (*compiler.Module, error) {
+		start := time.Now()
+		defer func() { took = time.Since(start) }()
+		opt := f.opt
+		opt.Tiles, opt.Progress = tiles, progress
+		return await(c.Context(), func() (*compiler.Module, error) { return compiler.CompileFile(model, opt) })
+	}
+	m, err := compile(tiles.Tiles, show.stage)
+	if err == nil && f.tune.on {
+		if err := f.tune.extend(c, show, &tiles, output, compile); err != nil {
+			return err
+		}
+		m, err = compile(tiles.Tiles, nil)
+	}
 	if err != nil {
 		show.clear()
 		return f.failed(std, model, err)
@@ -263,6 +280,9 @@ func readLabels(path string) ([]string, error) {
 	}
 	return strings.Split(text, "\n"), nil
 }
+
+// trimExt is a path without the extension of its file.
+func trimExt(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) }
 
 // same reports whether two paths are one file.
 func same(a, b string) bool {

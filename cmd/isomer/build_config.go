@@ -26,7 +26,8 @@ var settings = map[string]struct {
 	"labels": {flag: "labels", path: true}, "mean": {flag: "mean", joined: true}, "std": {flag: "std", joined: true},
 	"scale": {flag: "scale"}, "fit": {flag: "fit"}, "top": {flag: "top"}, "dims": {flag: "dim"}, "fix": {flag: "fix"},
 	"budget": {flag: "budget"}, "weights": {flag: "weights"}, "report": {flag: "report", path: true},
-	"check": {flag: "check"}, "cases": {flag: "case", path: true}, "random": {flag: "random"},
+	"profile": {flag: "profile", path: true},
+	"check":   {flag: "check"}, "cases": {flag: "case", path: true}, "random": {flag: "random"},
 	"golden": {flag: "golden"}, "tolerance": {flag: "tolerance"},
 }
 

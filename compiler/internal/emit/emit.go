@@ -26,7 +26,12 @@ type Options struct {
 	Golden []abi.Golden
 	// Int8 makes the module carry weights as int8, and expand them when it is instantiated.
 	Int8 bool
+	// Blocks gives kernels their blocks by name; under EveryKernel for those not named.
+	Blocks map[string]kernel.Block
 }
+
+// EveryKernel is the key of Options.Blocks for kernels without one of their own.
+const EveryKernel = "*"
 
 // Image is the preparation of a picture.
 type Image struct {
@@ -148,7 +153,13 @@ func (w *writer) kernel(k kernel.Kernel) uint32 {
 	if f, ok := w.kernels[k]; ok {
 		return f
 	}
-	typ, code := kernel.New(k)
+	made := k
+	if b, ok := w.opt.Blocks[k.Name()]; ok {
+		made = kernel.With(k, b)
+	} else if b, ok := w.opt.Blocks[EveryKernel]; ok {
+		made = kernel.With(k, b)
+	}
+	typ, code := kernel.New(made)
 	f := w.module.AddFunc(k.Name(), typ, code)
 	w.kernels[k] = f
 	return f
