@@ -32,7 +32,7 @@ var layers = []rule{
 	{pkg: "abi"},
 	{pkg: "wasm"},
 
-	{pkg: "engine/wasmtime", own: []string{"abi", "engine", "engine/wasi"}, deps: []string{"github.com/bytecodealliance/wasmtime-go"}},
+	{pkg: "engine/wasmtime", own: []string{"abi", "engine", "engine/meter", "engine/wasi"}, deps: []string{"github.com/bytecodealliance/wasmtime-go"}},
 	{pkg: "engine/wazero", own: []string{"abi", "engine", "engine/meter", "wasm", "engine/wasi"}, deps: []string{"github.com/tetratelabs/wazero"}},
 	{pkg: "engine/...", own: []string{"abi", "wasm", "engine"}},
 

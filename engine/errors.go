@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -107,3 +109,12 @@ func (e *StartError) Error() string { return fmt.Sprintf("start: %v", e.Cause) }
 
 // Unwrap gives the trap or limit.
 func (e *StartError) Unwrap() error { return e.Cause }
+
+// Stopped is the error of a call that ended because its context did, for cause; engines fill in the function.
+func Stopped(cause error) *LimitError {
+	e := &LimitError{Limit: Canceled, Detail: "the call was stopped", Cause: cause}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		e.Limit = Deadline
+	}
+	return e
+}

@@ -184,10 +184,6 @@ func (s *System) interrupted() bool {
 	if err == nil {
 		return false
 	}
-	limit := engine.Canceled
-	if errors.Is(err, context.DeadlineExceeded) {
-		limit = engine.Deadline
-	}
-	s.end = &engine.LimitError{Limit: limit, Detail: "the call was stopped", Cause: err}
+	s.end = engine.Stopped(err)
 	return true
 }

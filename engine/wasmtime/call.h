@@ -4,7 +4,6 @@
 // cannot be included from another module, so the few functions used here are declared once more.
 // layout.go refuses to compile where a type has another size than there.
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,17 +38,11 @@ typedef struct {
 	wasmtime_context_t *context;
 	wasmtime_memory_t memory;
 	bool has_memory;
-	bool interruptible;
-	atomic_bool stop; // the running call is to end
 	uint8_t *base;    // memory as the last call left it
 	size_t size;
 	wasm_trap_t *trap; // why the last call failed; Go takes ownership
 	wasmtime_error_t *error;
 } isomer_instance;
 
-void isomer_watch_epoch(wasmtime_store_t *store, isomer_instance *i);
-void isomer_arm(isomer_instance *i);
-void isomer_stop(isomer_instance *i);
-bool isomer_stopped(isomer_instance *i);
 void isomer_view(isomer_instance *i);
 bool isomer_call(isomer_instance *i, const wasmtime_func_t *f, isomer_value *values, size_t n);

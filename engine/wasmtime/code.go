@@ -11,12 +11,12 @@ import (
 	"github.com/bytecodealliance/wasmtime-go/v39"
 
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/engine/meter"
 	"github.com/isomer-iot/isomer/engine/wasi"
 )
 
 // code is a compiled module. wasmtime counts references, so an instance outlives its code.
 type code struct {
-	host   *host
 	engine *wasmtime.Engine
 	module *wasmtime.Module
 	linker *wasmtime.Linker
@@ -24,6 +24,7 @@ type code struct {
 	needs  engine.Needs
 	funcs  []engine.FuncExport // ordered by name
 	memory *string             // the name under which it is exported
+	shift  *meter.Shift        // of functions in the module as compiled; nil: not metered
 }
 
 func (c *code) Funcs() []engine.FuncExport { return slices.Clone(c.funcs) }
@@ -41,6 +42,12 @@ func (c *code) Close() error {
 // makeLinker holds what the module imports; each instance decides what of it is granted.
 func (c *code) makeLinker() error {
 	c.linker = wasmtime.NewLinker(c.engine)
+	if c.shift != nil {
+		t := wasmtime.NewFuncType(nil, []*wasmtime.ValType{wasmtime.NewValType(wasmtime.KindI64)})
+		if err := c.linker.FuncNew(meter.Module, meter.Refill, t, refill); err != nil {
+			return plain(err)
+		}
+	}
 	done := map[engine.Import]bool{}
 	for k, i := range c.needs.Imports {
 		if done[i] || i.Kind != "func" {
@@ -73,10 +80,10 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 	if err != nil {
 		at := "instantiation"
 		// A segment that does not fit traps too, but in no function.
-		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.stopped() || i.failed != nil {
+		if t := (*wasmtime.Trap)(nil); errors.As(err, &t) && len(t.Frames()) > 0 || i.failed != nil {
 			at = "start section"
 		}
-		cause := i.failure("start section", ctx, err)
+		cause := i.failure("start section", err)
 		_ = i.Close()
 		return nil, &engine.StartError{Func: at, Cause: cause}
 	}

@@ -3,7 +3,6 @@
 package wasmtime
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -38,22 +37,24 @@ var reasons = map[wasmtime.TrapCode]string{
 }
 
 // failure turns what ended a call into the seam's errors, and frees it.
-func (i *instance) failure(fn string, ctx context.Context, err error) error {
+func (i *instance) failure(fn string, err error) error {
 	var stack string
 	var code *wasmtime.TrapCode
 	trap, isTrap := err.(*wasmtime.Trap)
 	if isTrap {
 		code, stack = trap.Code(), trace(trap.Frames())
+		if i.code.shift != nil {
+			stack = i.code.shift.Frames(stack)
+		}
 	}
 	cause := plain(err)
 	if code == nil && i.failed != nil {
-		return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: stack, Cause: i.failed}
-	}
-	if code == nil && i.code.cfg.Interruptible && i.stopped() {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return &engine.LimitError{Limit: engine.Deadline, Func: fn, Detail: "the call was stopped", Cause: context.DeadlineExceeded}
+		if limit, ok := i.failed.(*engine.LimitError); ok {
+			of := *limit
+			of.Func = fn
+			return &of
 		}
-		return &engine.LimitError{Limit: engine.Canceled, Func: fn, Detail: "the call was stopped", Cause: context.Canceled}
+		return &engine.TrapError{Func: fn, Reason: engine.Reason(i.failed), Stack: stack, Cause: i.failed}
 	}
 	reason, _, _ := strings.Cut(cause.Error(), "\n")
 	if code != nil {

@@ -37,6 +37,28 @@ func hostType(s engine.Signature) *wasmtime.FuncType {
 	return wasmtime.NewFuncType(params, results)
 }
 
+// lookAfter is how many host calls are made between two looks at the context.
+const lookAfter = 64
+
+// batch is how many instructions run between two looks at the context: 0.1 to 1 ms of them.
+const batch = 1 << 21
+
+// refill is the meter's: it ends the call whose context has ended.
+func refill(caller *wasmtime.Caller, _ []wasmtime.Val) ([]wasmtime.Val, *wasmtime.Trap) {
+	if i := caller.Data().(*instance); !i.goesOn() {
+		return nil, wasmtime.NewTrap("stopped by the host")
+	}
+	return []wasmtime.Val{wasmtime.ValI64(batch)}, nil
+}
+
+// goesOn reports whether nobody has stopped the call under way.
+func (i *instance) goesOn() bool {
+	if err := i.ctx.Err(); err != nil && i.failed == nil && i.code.cfg.Interruptible {
+		i.failed = engine.Stopped(err)
+	}
+	return i.failed == nil
+}
+
 // lend is the function behind an import, in whichever instance calls it.
 func (c *code) lend(k int) func(*wasmtime.Caller, []wasmtime.Val) ([]wasmtime.Val, *wasmtime.Trap) {
 	sig := c.needs.Signatures[k]
@@ -44,6 +66,10 @@ func (c *code) lend(k int) func(*wasmtime.Caller, []wasmtime.Val) ([]wasmtime.Va
 	return func(caller *wasmtime.Caller, args []wasmtime.Val) ([]wasmtime.Val, *wasmtime.Trap) {
 		i := caller.Data().(*instance)
 		i.welcome(caller)
+		// The meter counts a host call for a few instructions, however long it takes.
+		if i.lent++; i.lent%lookAfter == 0 && !i.goesOn() {
+			return nil, wasmtime.NewTrap("stopped by the host")
+		}
 		stack := make([]uint64, words)
 		for k, t := range sig.Params {
 			stack[k] = bits(t, args[k])

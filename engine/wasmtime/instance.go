@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -39,13 +38,11 @@ type instance struct {
 	depth  int               // calls under way
 	failed error             // what ended a call from outside: no outer call goes on after it
 	caller *wasmtime.Caller  // of the host function that the start section calls: there is no inst yet
+	lent   int               // calls of host functions
 
 	// users counts the calls under way; the bits above say that the instance is closed, and freed.
 	// Whoever leaves last frees, so a Close in the middle of a call takes nothing from under it.
 	users atomic.Int64
-
-	interrupt func()         // for context.AfterFunc, made once
-	watching  sync.WaitGroup // interrupts under way
 }
 
 const (
@@ -54,20 +51,11 @@ const (
 )
 
 func newInstance(c *code) *instance {
-	c.host.count(1, false)
 	i := &instance{code: c, funcs: map[string]*function{}}
 	i.store = wasmtime.NewStoreWithData(c.engine, i)
 	i.store.Limiter(int64(c.cfg.MaxPages)*pageSize, engine.MaxTableEntries, 1, -1, 1)
 	i.c = (*C.isomer_instance)(C.calloc(1, C.sizeof_isomer_instance))
 	i.c.context = (*C.wasmtime_context_t)(unsafe.Pointer(i.store.Context()))
-	if c.cfg.Interruptible {
-		C.isomer_watch_epoch(rawStore(i.store), i.c)
-		i.interrupt = func() {
-			C.isomer_stop(i.c)
-			c.engine.IncrementEpoch()
-			i.watching.Done()
-		}
-	}
 	return i
 }
 
@@ -105,45 +93,14 @@ func (i *instance) free() {
 		C.free(unsafe.Pointer(f.values))
 	}
 	C.free(unsafe.Pointer(i.c))
-	i.code.host.count(-1, false)
 }
 
 // guard runs guest code such that the end of ctx stops it.
 func (i *instance) guard(ctx context.Context, run func() error) error {
 	i.ctx, i.depth = ctx, 1
 	defer func() { i.ctx, i.depth = nil, 0 }()
-	if !i.code.cfg.Interruptible {
-		return run()
-	}
-	stop := i.watch(ctx)
-	err := run()
-	i.unwatch(stop)
-	return err
+	return run()
 }
-
-// watch lets the end of ctx stop the guest until unwatch.
-func (i *instance) watch(ctx context.Context) (stop func() bool) {
-	C.isomer_arm(i.c)
-	if ctx.Done() == nil {
-		return nil
-	}
-	i.watching.Add(1)
-	return context.AfterFunc(ctx, i.interrupt)
-}
-
-// unwatch returns when no interrupt can come any more: a late one would hit the next call.
-func (i *instance) unwatch(stop func() bool) {
-	if stop == nil {
-		return
-	}
-	if stop() {
-		i.watching.Done()
-		return
-	}
-	i.watching.Wait()
-}
-
-func (i *instance) stopped() bool { return bool(C.isomer_stopped(i.c)) }
 
 func (i *instance) bindMemory(m *wasmtime.Memory) {
 	i.c.memory, i.c.has_memory = rawMemory(m), true
@@ -259,7 +216,7 @@ func (f *function) Call(ctx context.Context, stack []uint64) error {
 		i.look()
 	}
 	if !ok {
-		return f.failed(ctx)
+		return f.failed()
 	}
 	for k, t := range f.sig.Results {
 		v := uint64(f.stack[k].bits)
@@ -275,25 +232,17 @@ func (f *function) Call(ctx context.Context, stack []uint64) error {
 func (f *function) run(ctx context.Context) (ok bool, err error) {
 	i, outer := f.i, f.i.ctx
 	switch {
-	case i.depth == 0 && i.code.cfg.Interruptible:
-		i.ctx, i.depth = ctx, 1
-		stop := i.watch(ctx)
-		ok = f.call()
-		i.unwatch(stop)
 	case i.depth > 0 && i.failed != nil:
 		return false, i.failed
 	case i.depth >= engine.MaxNesting:
 		i.failed = engine.Nested(f.name)
 		return false, i.failed
-	default:
-		i.ctx = ctx
-		i.depth++
-		ok = f.call()
-		i.depth--
-		i.ctx = outer
-		return ok, nil
 	}
-	i.ctx, i.depth = nil, 0
+	i.ctx = ctx
+	i.depth++
+	ok = f.call()
+	i.depth--
+	i.ctx = outer
 	return ok, nil
 }
 
@@ -301,7 +250,7 @@ func (f *function) call() bool {
 	return bool(C.isomer_call(f.i.c, &f.fn, f.values, C.size_t(f.words)))
 }
 
-func (f *function) failed(ctx context.Context) error {
+func (f *function) failed() error {
 	c := f.i.c
 	var err error
 	if c.trap != nil {
@@ -310,7 +259,7 @@ func (f *function) failed(ctx context.Context) error {
 		err = takeError(c.error)
 	}
 	c.trap, c.error = nil, nil
-	err = f.i.failure(f.name, ctx, err)
+	err = f.i.failure(f.name, err)
 	if f.i.depth > 0 {
 		f.i.failed = err
 	}

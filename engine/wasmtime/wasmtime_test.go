@@ -47,7 +47,7 @@ func start(t *testing.T, bin []byte, cfg engine.CompileConfig, grant engine.Inst
 	return i
 }
 
-// An epoch is one number for a whole engine: the end of one call must not end the others.
+// The end of one call must not end the others of its engine.
 func TestInterruptHitsOneInstance(t *testing.T) {
 	e := open(t)
 	defer e.Close()

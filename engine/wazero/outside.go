@@ -94,7 +94,7 @@ func lend(k int) api.GoModuleFunc {
 		// The meter counts a host call for a few instructions, however long it takes.
 		if i.lent++; i.lent%lookAfter == 0 && i.code.cfg.Interruptible {
 			if err := i.ctx.Err(); err != nil && i.failed == nil {
-				i.failed = stopped(err)
+				i.failed = engine.Stopped(err)
 				panic(errOutside)
 			}
 		}
@@ -121,19 +121,11 @@ func refill(batch uint64) api.GoModuleFunc {
 	return func(ctx context.Context, _ api.Module, stack []uint64) {
 		i := ctx.Value(crossingKey{}).(*instance)
 		if err := i.ctx.Err(); err != nil {
-			i.failed = stopped(err)
+			i.failed = engine.Stopped(err)
 			panic(errOutside)
 		}
 		stack[0] = batch
 	}
-}
-
-func stopped(cause error) *engine.LimitError {
-	e := &engine.LimitError{Limit: engine.Canceled, Detail: "the call was stopped", Cause: cause}
-	if errors.Is(cause, context.DeadlineExceeded) {
-		e.Limit = engine.Deadline
-	}
-	return e
 }
 
 // crossing is the context under which wazero runs the guest. It tells host functions which instance
