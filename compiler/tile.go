@@ -10,7 +10,8 @@ import (
 )
 
 // Tile is how much one kernel computes at once. A field that is 0 is left to the compiler. Which is fastest
-// depends on the engine and the processor; results differ in their last bits at most.
+// depends on the engine and the processor. Steps are added in another order, which may change the last bits of
+// results; rows and pixels change none.
 type Tile struct {
 	// Rows and Steps are for products with constants: rows of the result held in registers, 1 to 4, and
 	// steps of depth in the body of the innermost loop, a multiple of 4 up to 64.
