@@ -52,10 +52,13 @@ func (e *gemm) bRows(n int) int {
 // the first accumulators.
 func (e *gemm) skewed(mr int) {
 	c := e.c
-	for r := range mr {
-		for _, acc := range e.acc[r][1:] {
-			splat(c, 0)
-			c.Set(acc)
+	// Without a loop the first products are no sums yet: 392×64×16, V8 14.1 → 14.7 GMAC/s, wazero 10.1 → 11.1.
+	if e.first = e.isFlat(); !e.first {
+		for r := range mr {
+			for _, acc := range e.acc[r][1:] {
+				splat(c, 0)
+				c.Set(acc)
+			}
 		}
 	}
 	c.Block(func(end wasm.Label) {
@@ -95,15 +98,20 @@ func (e *gemm) quads(p wasm.Local, mr, aOff, bOff, n int) {
 			c.Set(e.av[r])
 		}
 		for s := lanes - 1; s >= 0; s-- {
-			if s == lanes/2-1 {
+			if s == lanes/2-1 && !e.first {
 				e.order.pin()
 			}
 			c.Get(e.bp).Load(wasm.V128Load, uint32(bOff+q*lanes*e.BRow+s*vec)).Set(e.bv[0])
 			for r := mr - 1; r >= 0; r-- {
 				acc := e.acc[r][s]
-				c.Get(acc, e.av[r], e.bv[0]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+				if e.first && s > 0 {
+					c.Get(e.av[r], e.bv[0]).Op(wasm.F32x4Mul).Set(acc)
+				} else {
+					c.Get(acc, e.av[r], e.bv[0]).Op(wasm.F32x4Mul, wasm.F32x4Add).Set(acc)
+				}
 			}
 		}
+		e.first = false
 	}
 }
 
