@@ -31,7 +31,7 @@ type Reference struct {
 
 // ReferenceFile loads the model at path. The options are those that it is compiled with.
 func ReferenceFile(path string, opt Options) (*Reference, error) {
-	m, err := onnx.ReadFile(path)
+	m, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}

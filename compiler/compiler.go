@@ -1,4 +1,4 @@
-// Package compiler turns a neural network in ONNX form into one WebAssembly module that computes it.
+// Package compiler turns a neural network in ONNX or TensorFlow Lite form into one WebAssembly module that computes it.
 // Use it in a build step or a server to make modules for the bridge; never to run them: that is the
 // work of package isomer or of any other WebAssembly engine.
 //
@@ -114,11 +114,11 @@ type Module struct {
 	Stats    Stats
 }
 
-// CompileFile compiles the ONNX file at path, with external data beside it. The module is named after
+// CompileFile compiles the ONNX file at path, with external data beside it, or the TensorFlow Lite file. The module is named after
 // the file unless Options.Name is set.
 func CompileFile(path string, opt Options) (*Module, error) {
 	opt.progress("read")
-	m, err := onnx.ReadFile(path)
+	m, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -128,10 +128,10 @@ func CompileFile(path string, opt Options) (*Module, error) {
 	return compile(m, opt)
 }
 
-// Compile compiles an ONNX model that carries its own weights.
+// Compile compiles an ONNX model that carries its own weights, or a TensorFlow Lite model.
 func Compile(model []byte, opt Options) (*Module, error) {
 	opt.progress("read")
-	m, err := onnx.Parse(model)
+	m, err := parse(model)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ var layers = []rule{
 	{pkg: "tracing", own: []string{"."}, deps: []string{"go.opentelemetry.io/otel"}},
 
 	{pkg: "compiler/internal/onnx", deps: []string{"google.golang.org/protobuf/encoding/protowire"}},
+	{pkg: "compiler/internal/tflite", own: []string{"compiler/internal/onnx"}},
 	{pkg: "compiler/internal/ir"},
 	{pkg: "compiler/internal/load", own: []string{"compiler/internal/onnx", "compiler/internal/ir"}},
 	{pkg: "compiler/internal/pass", own: []string{"compiler/internal/ir"}},

@@ -425,7 +425,11 @@ func (l *loader) node(n *onnx.Node, index int) error {
 	}
 	convert, ok := converters[op]
 	if !ok {
-		poison("no such operator in this compiler")
+		reason := "no such operator in this compiler"
+		if a := n.Attr("reason"); a != nil && n.Domain == "tflite" { // it knows the operator, but not so
+			reason = string(a.S)
+		}
+		poison(reason)
 		return nil
 	}
 	if c.poisoned {

@@ -41,10 +41,18 @@ const (
 // ReadFile reads a model and the files beside it that hold weights. All must be regular files, the weights
 // below the model's directory, links included. A model has at most 2 GiB, a file of weights 4 GiB.
 func ReadFile(path string) (*Model, error) {
-	b, err := readRegular(path, maxModel, os.Stat, os.Open)
+	b, err := ReadBytes(path)
 	if err != nil {
 		return nil, err
 	}
+	return ParseAt(path, b)
+}
+
+// ReadBytes returns the file at path as ReadFile reads it, for models of other formats too.
+func ReadBytes(path string) ([]byte, error) { return readRegular(path, maxModel, os.Stat, os.Open) }
+
+// ParseAt is ReadFile for a model that was read already.
+func ParseAt(path string, b []byte) (*Model, error) {
 	m, in, err := parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
