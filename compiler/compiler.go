@@ -1,6 +1,6 @@
-// Package compiler turns a neural network in ONNX or TensorFlow Lite form into one WebAssembly module that computes it.
-// Use it in a build step or a server to make modules for the bridge; never to run them: that is the
-// work of package isomer or of any other WebAssembly engine.
+// Package compiler turns a neural network in ONNX or TensorFlow Lite form into one WebAssembly module
+// that computes it. Use it in a build step or a server to make modules for the bridge; never to run
+// them: that is the work of package isomer or of any other WebAssembly engine.
 //
 // The module imports nothing, follows the contract of docs/abi.md and needs the SIMD instructions of
 // WebAssembly 2.0. The same model and options give the same bytes. v0: the API and the code that is

@@ -185,6 +185,9 @@ func FuzzCompile(f *testing.F) {
 			add(encode(c.net.Model))
 		}
 	}
+	for _, name := range []string{"net.f32", "net.int8", "parts.f32", "parts.int8", "beyond"} {
+		add(tfliteFile(f, name+".tflite"))
+	}
 	if seeds < 50 {
 		f.Fatalf("%d seeds", seeds)
 	}

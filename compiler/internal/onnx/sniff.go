@@ -19,7 +19,7 @@ var magics = []struct {
 	{0, "PK\x03\x04", "a zip archive (PyTorch and Keras save models so: export to ONNX first)"},
 	{0, "\x1f\x8b", "a gzip archive (unpack it first)"},
 	{0, "\x89HDF\r\n\x1a\n", "an HDF5 file (Keras saves models so: export to ONNX first)"},
-	{4, "TFL3", "a TensorFlow Lite model"},
+	{4, "TFL3", "a TensorFlow Lite model"}, // where a tensor is read; models are known before
 	{4, "ORTM", "an ONNX Runtime .ort model (use the .onnx file it was made from)"},
 	{0, "GGUF", "a GGUF model"},
 	{0, "\x93NUMPY", "a NumPy array"},

@@ -156,3 +156,12 @@ func topK(o *operator) {
 	o.give(0, y[0])
 	o.as(1, y[1])
 }
+
+// choose is SELECT, whose condition may be a list that chooses whole parts along the first axis.
+func choose(o *operator) {
+	if o.rank(0) != o.rank(1) && o.rank(0) != 0 {
+		o.refuse("a condition of fewer axes")
+		return
+	}
+	o.give(0, o.do("Where", o.all()))
+}

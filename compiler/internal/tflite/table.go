@@ -89,7 +89,7 @@ var byName = map[string]convert{
 	"EQUAL": simple("Equal", 2), "LESS": simple("Less", 2), "LESS_EQUAL": simple("LessOrEqual", 2),
 	"GREATER": simple("Greater", 2), "GREATER_EQUAL": simple("GreaterOrEqual", 2),
 	"NOT_EQUAL":   func(o *operator) { o.give(0, o.do("Not", []string{o.do("Equal", o.all())})) },
-	"LOGICAL_AND": simple("And", 2), "LOGICAL_OR": simple("Or", 2), "LOGICAL_NOT": simple("Not", 1), "SELECT_V2": simple("Where", 3),
+	"LOGICAL_AND": simple("And", 2), "LOGICAL_OR": simple("Or", 2), "LOGICAL_NOT": simple("Not", 1), "SELECT": choose, "SELECT_V2": simple("Where", 3),
 
 	"MEAN": reduce("ReduceMean"), "SUM": reduce("ReduceSum"), "REDUCE_MAX": reduce("ReduceMax"),
 	"REDUCE_MIN": reduce("ReduceMin"), "REDUCE_PROD": reduce("ReduceProd"),

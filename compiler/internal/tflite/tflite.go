@@ -61,6 +61,7 @@ type tensor struct {
 	zero   []int64
 	axis   int64  // of the scales, if there are several
 	refuse string // why nothing can be computed with it
+	given  bool   // an input of the model, which then has its name
 
 	value string // its name in the model, "" while it is not defined
 	real  string // that of the floats that it stands for, if it is quantised and they were needed
@@ -81,6 +82,7 @@ type converter struct {
 	f       *file
 	tensors []*tensor
 	names   map[string]bool // taken
+	serial  int             // of the last name that was taken already
 	g       *onnx.Graph
 }
 
@@ -91,9 +93,9 @@ const maxName = 256
 func (c *converter) name(base string) string {
 	base = base[:min(len(base), maxName)]
 	name := base
-	for i := 2; name == "" || c.names[name]; i++ {
-		// Many tensors of one name would be tried with every number again.
-		name = fmt.Sprintf("%s#%d", base, max(i, len(c.names)))
+	for name == "" || c.names[name] {
+		c.serial++ // and never from 2 on again: a hostile file has taken all numbers, for many names
+		name = fmt.Sprintf("%s#%d", base, c.serial)
 	}
 	c.names[name] = true
 	return name
@@ -204,7 +206,7 @@ func (c *converter) input(t *tensor) {
 		}
 	}
 	c.g.Inputs = append(c.g.Inputs, in)
-	t.value = t.name
+	t.value, t.given = t.name, true
 	if t.quantised() {
 		in.DType = onnx.F32
 		t.value = c.quantize(t, t.name)
@@ -216,7 +218,7 @@ func (c *converter) output(t *tensor) {
 		return
 	}
 	v := c.floats(t)
-	if v != t.name || slices.ContainsFunc(c.g.Inputs, func(i *onnx.ValueInfo) bool { return i.Name == v }) {
+	if v != t.name || t.given {
 		v = c.node(t.name, "Identity", []string{v})
 	}
 	c.g.Outputs = append(c.g.Outputs, &onnx.ValueInfo{Name: v})
@@ -270,7 +272,7 @@ func (c *converter) floats(t *tensor) string {
 	}
 	if t.real == "" {
 		t.real = t.name
-		if slices.ContainsFunc(c.g.Inputs, func(i *onnx.ValueInfo) bool { return i.Name == t.name }) {
+		if t.given {
 			t.real = c.name(t.name + "/DequantizeLinear")
 		}
 		c.g.Nodes = append(c.g.Nodes, &onnx.Node{
