@@ -35,9 +35,9 @@ func buildCommand(std streams) *cobra.Command {
 	var f buildFlags
 	c := &cobra.Command{
 		Use:   "build MODEL",
-		Short: "Compile an ONNX model, or a project of a module, to a module",
-		Long: `Compile an ONNX model, with weights files beside it if it has any, to one WebAssembly module that
-imports nothing. A model that classifies pictures gets functions that take a picture of any size and answer
+		Short: "Compile an ONNX or TensorFlow Lite model, or a project of a module, to a module",
+		Long: `Compile an ONNX model, with weights files beside it if it has any, or a TensorFlow Lite model to one
+WebAssembly module that imports nothing. A model that classifies pictures gets functions that take a picture of any size and answer
 with the most probable classes; every model gets "run", which takes its tensors.
 
 A folder with an isomer.json, as "isomer new" writes it, is built with the compiler of its language, and its

@@ -55,7 +55,7 @@ var hints = []struct {
 	{is(context.Canceled), "it was stopped by a signal"},
 
 	{as[*checkError], "this is a fault of the compiler, unless the case's output is wrong: --stop-after PASS finds the pass; please report it"},
-	{is(compiler.ErrNotModel), "isomer build reads ONNX files; export the model to ONNX first"},
+	{is(compiler.ErrNotModel), "isomer build reads ONNX files and TensorFlow Lite files; export the model to ONNX first"},
 	{is(compiler.ErrMalformed), "the file is damaged or cut off: copy or export it again"},
 	{is(compiler.ErrModel), "export the model again; the checker of the onnx package says more about it"},
 	{is(compiler.ErrUnbound), "give each symbolic dimension an extent, such as --dim batch=1"},

@@ -17,7 +17,7 @@ var advices = []struct {
 	{says("sequence", "optional"), "export with tensors in place of lists; exporters write a loop over a list of fixed length out"},
 	{says("trips", "goes on is computed", "branches give", "never runs"), "export by tracing, with a fixed number of turns and without branches, so that no control flow is left"},
 	{says("computed while the model runs"), "make it a constant of the model: export with fixed shapes, or fold constants first (onnxsim)"},
-	{named("tflite."), "write the layer with the operators that docs/operators.md lists for TensorFlow Lite before the conversion, or export the model to ONNX"},
+	{named("tflite."), "write the layer with the operators of docs/tflite.md before the conversion to TensorFlow Lite, or export the model to ONNX"},
 	{named("com.microsoft."), "export without the optimiser of ONNX Runtime, or save its model at the level ORT_ENABLE_BASIC"},
 	{func(op, _ string) bool { return strings.Contains(op, ".") && !strings.HasPrefix(op, "ai.onnx.") }, "an operator of the exporter's own: export the layer as standard operators, or compute it on the host before or behind the module (onnx.utils.extract_model)"},
 	{says("no such operator"), "write the layer with operators of docs/operators.md before the export, or compute it on the host before or behind the module (onnx.utils.extract_model)"},

@@ -1,7 +1,5 @@
 package tflite
 
-import "maps"
-
 type convert func(*operator)
 
 // simple is an operator of n operands that ONNX has under another name.
@@ -30,7 +28,8 @@ func listed(op string) convert {
 	return func(o *operator) { o.give(0, o.do(op, []string{o.x(0), o.ints(o.base, o.list(1)...)})) }
 }
 
-// names are the operators by their number in the schema, as far as they are converted or met.
+// names are the operators by their number in the schema, those among them that are converted or that an
+// error is likely to name.
 var names = map[int]string{
 	0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 5: "DEPTH_TO_SPACE",
 	6: "DEQUANTIZE", 7: "EMBEDDING_LOOKUP", 8: "FLOOR", 9: "FULLY_CONNECTED", 11: "L2_NORMALIZATION", 12: "L2_POOL_2D",
@@ -54,9 +53,10 @@ var names = map[int]string{
 	150: "GELU", 152: "RELU_0_TO_1", 158: "SIGN", 206: "STABLEHLO_COMPOSITE",
 }
 
+// converters are the conversions by number.
 var converters = map[int]convert{}
 
-// byName are the conversions.
+// byName are the conversions, as people know them.
 var byName = map[string]convert{
 	"CONV_2D": conv2D, "DEPTHWISE_CONV_2D": depthwise, "TRANSPOSE_CONV": transposeConv, "FULLY_CONNECTED": fullyConnected,
 	"BATCH_MATMUL": batchMatMul, "AVERAGE_POOL_2D": pool2D("AveragePool"), "MAX_POOL_2D": pool2D("MaxPool"),
@@ -116,7 +116,7 @@ func init() {
 	for n, name := range names {
 		numbers[name] = n
 	}
-	for name, c := range maps.All(byName) {
+	for name, c := range byName {
 		converters[numbers[name]] = c
 	}
 }

@@ -108,7 +108,8 @@ func (c *converter) read(root table) {
 		return
 	}
 	g := graphs[0]
-	c.g.Name = string(g.bytes(4)[:min(len(g.bytes(4)), maxName)])
+	name := g.bytes(4)
+	c.g.Name = string(name[:min(len(name), maxName)])
 	buffers := root.tables(4)
 	for _, t := range g.tables(0) {
 		c.tensors = append(c.tensors, c.tensor(t, buffers))
