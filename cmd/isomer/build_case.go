@@ -26,7 +26,6 @@ type modelCase struct {
 	image   *isomer.Image
 	inputs  [][]byte // of the network; of a picture, what is prepared of it
 	outputs [][]byte // nil: none given
-	size    int      // bytes that a golden case of it takes
 }
 
 // caseAdvice tells what --case takes.

@@ -36,7 +36,7 @@ func (c *converter) operator(index int, t table, codes []table) {
 	}
 	o.base = c.at(o.out[0]).name
 	for _, i := range o.out {
-		if x := c.at(i); x.value != "" || x.data != nil && len(x.data) > 0 {
+		if x := c.at(i); x.value != "" || len(x.data) > 0 {
 			c.f.fail(t.at, "operator %d computes tensor %q, which is there already", index, x.name)
 			return
 		}
