@@ -41,3 +41,14 @@ func TestMobileNetSizes(t *testing.T) {
 		t.Logf("arena %d bytes, module weights + %d, instance weights + %d", mod.Stats.Arena, len(mod.Bytes)-weights, more)
 	}
 }
+
+// A quantised model is carried in a byte for each weight, also with zero points that are not 0.
+func TestQuantisedMobileNetSize(t *testing.T) {
+	mod, err := CompileFile(data(t, "mobilenetv2/mobilenetv2_qdq.onnx"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(mod.Bytes); n > 3_800_000 {
+		t.Errorf("the module has %d bytes, want at most 3.8 MB", n)
+	}
+}

@@ -17,7 +17,7 @@ func (w *writer) expand() {
 		var k kernel.Kernel = kernel.Expand{Cols: e.Cols, Skew: e.Skew}
 		args := []int{e.Address, e.Source(), e.Scales, e.Panels, e.Rows}
 		if e.Whole {
-			k, args = kernel.Widen{}, []int{e.Address, e.Source(), e.Bytes / 16}
+			k, args = kernel.Widen{}, []int{e.Address, e.Source(), e.Bytes / 16, e.Least}
 		}
 		for _, a := range args {
 			c.I32(int32(a))

@@ -64,22 +64,23 @@ func (e Expand) Emit(c *wasm.Code) {
 // turnedBack moves each lane one down, and the first to the end.
 var turnedBack = [16]byte{4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3}
 
-// Widen makes i16 of int8, which may overlap as with [Expand].
+// Widen makes i16 of unsigned bytes that lie above a least value, which may overlap as with [Expand].
 //
-// Arguments: out, in, the number of times eight values.
+// Arguments: out, in, the number of times eight values, the least value.
 type Widen struct{}
 
 // Name implements [Kernel].
 func (Widen) Name() string { return "widen" }
 
 // Args implements [Kernel].
-func (Widen) Args() int { return 3 }
+func (Widen) Args() int { return 4 }
 
 // Emit implements [Kernel].
 func (Widen) Emit(c *wasm.Code) {
-	out, in, n := c.Param(0), c.Param(1), c.Param(2)
+	out, in, n, least := c.Param(0), c.Param(1), c.Param(2), c.Local(wasm.V128)
+	c.Get(c.Param(3)).Op(wasm.I16x8Splat).Set(least)
 	c.Loop(func(next wasm.Label) {
-		c.Get(out).Get(in).Load(wasm.V128Load8x8S, 0).Store(wasm.V128Store, 0)
+		c.Get(out).Get(in).Load(wasm.V128Load8x8U, 0).Get(least).Op(wasm.I16x8Add).Store(wasm.V128Store, 0)
 		c.Inc(out, vec).Inc(in, vec/2)
 		c.Get(n).I32(1).Op(wasm.I32Sub).Tee(n).BrIf(next)
 	})

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // Expansion is a block of packed weights that the module carries as int8 and makes f32 when it is
@@ -15,8 +16,10 @@ type Expansion struct {
 	Panels, Rows, Cols int
 	Scales             int
 	Skew               bool
-	// Whole marks integers that become i16: half of the block holds them, and nothing scales them.
+	// Whole marks integers that become i16: half of the block holds how far they lie above Least, as
+	// unsigned bytes, and nothing scales them.
 	Whole bool
+	Least int
 }
 
 // Source is the address of the int8 values.
@@ -27,24 +30,25 @@ func (e Expansion) Source() int {
 	return e.Address + e.Bytes/4*3
 }
 
-// Int16s adds integers for products of bytes, a multiple of 8 of them. Those of int8 models fit a byte,
-// and the module carries no more.
+// Int16s adds integers for products of bytes, a multiple of 8 of them. Weights of int8 models and their distances
+// from a zero point lie within 256 steps, and the module carries a byte for each.
 func (c *Consts) Int16s(v []int16) int {
-	wide, small := make([]byte, 0, 2*len(v)), make([]byte, len(v))
-	fits := len(v) >= int8Least && len(v)%8 == 0
-	for i, x := range v {
+	wide := make([]byte, 0, 2*len(v))
+	for _, x := range v {
 		wide = binary.LittleEndian.AppendUint16(wide, uint16(x))
-		small[i] = byte(x)
-		fits = fits && x == int16(int8(x))
 	}
-	if !fits {
+	if len(v) < int8Least || len(v)%8 != 0 || int(slices.Max(v))-int(slices.Min(v)) > math.MaxUint8 {
 		return c.Bytes(wide)
+	}
+	least, small := slices.Min(v), make([]byte, len(v))
+	for i, x := range v {
+		small[i] = byte(x - least)
 	}
 	before := c.size
 	// The first half, which is not shipped, tells the block from one of floats with the same bytes.
 	at := c.Bytes(append(wide[:len(v)], small...))
 	if c.size > before {
-		c.expansions = append(c.expansions, Expansion{Address: at, Bytes: 2 * len(v), Whole: true})
+		c.expansions = append(c.expansions, Expansion{Address: at, Bytes: 2 * len(v), Whole: true, Least: int(least)})
 	}
 	return at
 }
