@@ -240,7 +240,7 @@ func (v *view) cards() []card {
 
 func number(n int, what string) card {
 	switch {
-	case n >= 10_000_000_000:
+	case int64(n) >= 10_000_000_000:
 		return card{significant(float64(n) / 1e9), "G", what}
 	case n >= 1_000_000:
 		return card{significant(float64(n) / 1e6), "M", what}
