@@ -17,8 +17,8 @@ type Layer struct {
 	// Name is the name of the model's node, Op the operation that computes it.
 	Name string `json:"name"`
 	Op   string `json:"op"`
-	// MACs is the number of multiply-adds of one run.
-	MACs int `json:"macs,omitempty"`
+	// MACs is the number of multiply-adds of one run, which may be beyond an int of a 32-bit host.
+	MACs int64 `json:"macs,omitempty"`
 	// Kernels are the distinct kernels that it calls, in their order.
 	Kernels []string `json:"kernels,omitempty"`
 	// Output is the shape of its first result.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -56,10 +57,11 @@ all times longer; the least time of a run shows what it can do.`,
 type benchResult struct {
 	File    string        `json:"file"`
 	Runs    int           `json:"runs"`
-	MACs    int           `json:"macs"`
+	MACs    int64         `json:"macs"`
 	Engines []benchEngine `json:"engines"`
 }
 
+// benchEngine is what was measured on one engine.
 type benchEngine struct {
 	Engine   string       `json:"engine"`
 	MedianMS float64      `json:"medianMS"`
@@ -68,12 +70,13 @@ type benchEngine struct {
 	Layers   []benchLayer `json:"layers"`
 }
 
+// benchLayer is one layer on one engine.
 type benchLayer struct {
 	Name    string   `json:"name"`
 	Op      string   `json:"op"`
 	Kernels []string `json:"kernels"`
 	Output  []int    `json:"output"`
-	MACs    int      `json:"macs,omitempty"`
+	MACs    int64    `json:"macs,omitempty"`
 	MS      float64  `json:"ms"` // median
 	LeastMS float64  `json:"leastMS"`
 	Rate    float64  `json:"gmacPerSecond,omitempty"`
@@ -83,6 +86,9 @@ type benchLayer struct {
 func (f *benchFlags) run(c *cobra.Command, std streams, file string) error {
 	if f.runs < 1 || f.runs > 1e6 {
 		return usage(c, "--runs %d: want 1 to 1000000", f.runs)
+	}
+	if f.top < 0 {
+		return usage(c, "--top must not be negative")
 	}
 	bin, err := readRegular(file, maxModule)
 	if err != nil {
@@ -151,7 +157,7 @@ func measureOn(c *cobra.Command, name string, n *bench.Network, runs int, turn f
 	return await(c.Context(), func() (*bench.Measured, error) { return bench.In(c.Context(), e, n, runs, turn) })
 }
 
-func newBenchEngine(n *bench.Network, m *bench.Measured, macs int) benchEngine {
+func newBenchEngine(n *bench.Network, m *bench.Measured, macs int64) benchEngine {
 	e := benchEngine{Engine: m.Engine, MedianMS: ms(m.Run.Median()), LeastMS: ms(m.Run.Least()), Rate: rate(macs, m.Run.Median())}
 	var sum time.Duration
 	for _, t := range m.Layers {
@@ -168,7 +174,7 @@ func newBenchEngine(n *bench.Network, m *bench.Measured, macs int) benchEngine {
 }
 
 // rate is a number of operations in d, in thousand millions a second.
-func rate(n int, d time.Duration) float64 { return float64(n) / float64(max(d, 1)) }
+func rate(n int64, d time.Duration) float64 { return float64(n) / float64(max(d, 1)) }
 
 func (r benchResult) print(w io.Writer, top int) error {
 	var b strings.Builder
@@ -186,7 +192,7 @@ func (r benchResult) print(w io.Writer, top int) error {
 		layers := e.Layers
 		if top > 0 && top < len(layers) {
 			layers = slices.Clone(layers)
-			slices.SortStableFunc(layers, func(a, b benchLayer) int { return int(1e6 * (b.Share - a.Share)) })
+			slices.SortStableFunc(layers, func(a, b benchLayer) int { return cmp.Compare(b.Share, a.Share) })
 			layers = layers[:top]
 		}
 		for _, l := range layers {

@@ -53,6 +53,7 @@ type expectedResult struct {
 	PerSecond compiler.Rates `json:"perSecond"`
 }
 
+// layerResult is one layer of the network.
 type layerResult struct {
 	Name    string   `json:"name"`
 	Op      string   `json:"op"`

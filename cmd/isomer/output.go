@@ -53,7 +53,7 @@ func plural[N int | int64 | uint32](n N, noun string) string {
 }
 
 // count writes a large number with its digits in groups: 3 504 872.
-func count(n int) string {
+func count[N int | int64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + " " + s[i:]

@@ -127,6 +127,7 @@ func layer(n *ir.Node, calls []call) Layer {
 	return l
 }
 
+// writer collects the module while its functions are written.
 type writer struct {
 	graph   *ir.Graph
 	plan    *plan.Plan
@@ -185,7 +186,7 @@ func (w *writer) layer(n *ir.Node, l Layer, calls []call) {
 	name := layerName(n)
 	w.layers = append(w.layers, abi.Layer{
 		Function: w.module.AddFunc(name, wasm.FuncType{}, c),
-		Name:     name, Op: l.Op, MACs: l.MACs, Kernels: names, Output: n.Out[0].Type.Shape,
+		Name:     name, Op: l.Op, MACs: int64(l.MACs), Kernels: names, Output: n.Out[0].Type.Shape,
 	})
 }
 

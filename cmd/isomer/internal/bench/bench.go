@@ -55,7 +55,7 @@ func New(bin []byte, seed uint64) (*Network, error) {
 		return nil, err
 	}
 	for i, l := range n.Layers {
-		if int(l.Function) >= len(m.Funcs) || !isLayer(m.Types, m.Funcs[l.Function]) {
+		if uint64(l.Function) >= uint64(len(m.Funcs)) || !isLayer(m.Types, m.Funcs[l.Function]) {
 			return nil, fmt.Errorf("layer %d, %q: function %d of the module is none that computes a layer", i, l.Name, l.Function)
 		}
 		m.Export(export(i), wasm.KindFunc, l.Function)
@@ -67,12 +67,20 @@ func New(bin []byte, seed uint64) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	left := uint64(0) // bytes of memory, which the inputs lie in
+	for _, l := range m.Memories {
+		left += uint64(l.Min) * abi.PageSize
+	}
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, spec := range manifest.Inputs {
 		size, err := spec.ByteSize()
 		if err != nil {
 			return nil, err
 		}
+		if uint64(size) > left {
+			return nil, fmt.Errorf("input %q has %d bytes, more than the module's memory", spec.Name, size)
+		}
+		left -= uint64(size)
 		n.Inputs = append(n.Inputs, Input{spec.Global, values(spec.DType, size, r)})
 	}
 	n.Bytes = m.Encode()

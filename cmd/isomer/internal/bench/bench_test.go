@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/isomer-iot/isomer/abi"
@@ -147,6 +148,25 @@ func TestModulesThatCannotBeMeasured(t *testing.T) {
 		if n, err := New(broken, 1); err == nil {
 			t.Errorf("%s gives %d layers", payload, len(n.Layers))
 		}
+	}
+	large := []byte(`{"isomer": 1, "name": "large", "inputs": [{"name": "x", "dtype": "f32", "shape": [400000000], "global": "input_0"}]}`)
+	broken, err := wasm.SetCustomSection(bin, abi.ManifestSection, large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(broken, 1); err == nil || !strings.Contains(err.Error(), "more than the module's memory") {
+		t.Errorf("an input of 1.6 GB: %v", err)
+	}
+}
+
+// One layer of a large network has more multiply-adds than an int of 32 bits holds.
+func TestManyMultiplyAdds(t *testing.T) {
+	payload, err := abi.EncodeLayers([]abi.Layer{{MACs: 5e9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := abi.DecodeLayers(payload); err != nil || l[0].MACs != 5e9 {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 

@@ -29,6 +29,7 @@ type request struct {
 	Inputs []requestInput `json:"inputs"`
 }
 
+// requestInput is an input: the global with its address, and the file with its bytes.
 type requestInput struct {
 	Global string `json:"global"`
 	File   string `json:"file"`

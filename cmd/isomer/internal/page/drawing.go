@@ -29,6 +29,7 @@ type drawing struct {
 	Edges         []edge
 }
 
+// box is a layer, an input or an output as it is drawn, lengths in pixels.
 type box struct {
 	X, Y, Bar int
 	Class     string // layer, input or output
@@ -41,6 +42,7 @@ type box struct {
 	row, col  int
 }
 
+// edge leads from a result to one who reads it.
 type edge struct {
 	From, To int // boxes' layers, -1 for inputs and outputs
 	Path     string
@@ -52,6 +54,7 @@ type row struct {
 	last int // the largest column
 }
 
+// placer gives boxes and lanes their places, row by row.
 type placer struct {
 	d     drawing
 	rows  []row

@@ -17,6 +17,7 @@ type memory struct {
 	Size         string
 }
 
+// rect is a block of the arena as it is drawn.
 type rect struct {
 	X, Y, W, H int
 	Color      int

@@ -135,6 +135,7 @@ func (l layer) Time() string {
 	return fmt.Sprintf("%.1f µs", l.Micros)
 }
 
+// value is an input or output of a layer, for the script.
 type value struct {
 	Name  string `json:"name"`
 	Type  string `json:"type"`
