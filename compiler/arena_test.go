@@ -29,13 +29,13 @@ func fenced(t testing.TB, mod *Module) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up := func(n int) int { return (n + plan.Align - 1) / plan.Align * plan.Align }
-	arena := fence.Range{From: plan.ArenaBase, To: plan.ArenaBase + mod.Stats.Arena}
-	consts := fence.Range{From: up(arena.To + plan.Align), To: up(up(arena.To+plan.Align) + mod.Stats.Consts)}
+	up := func(n int64) int64 { return (n + plan.Align - 1) / plan.Align * plan.Align }
+	arena := fence.Range{From: plan.ArenaBase, To: plan.ArenaBase + int64(mod.Stats.Arena)}
+	consts := fence.Range{From: up(arena.To + plan.Align), To: up(up(arena.To+plan.Align) + int64(mod.Stats.Consts))}
 	beyond := fence.Range{From: consts.To, To: fence.End}
 	for _, d := range m.Data {
 		from, ok := d.Offset.I32()
-		if at := int(from); !ok || at < consts.From || at+len(d.Bytes) > consts.To {
+		if at := int64(from); !ok || at < consts.From || at+int64(len(d.Bytes)) > consts.To {
 			t.Fatalf("a data segment of %d bytes at %d, constants are %v", len(d.Bytes), at, consts)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -62,11 +63,11 @@ func TestTileOfOneKernel(t *testing.T) {
 
 func TestTilesAreChecked(t *testing.T) {
 	for want, tile := range map[string]Tile{
-		`tile of "gemm": 5 rows; want 0 to 4`:                      {Rows: 5},
-		`tile of "gemm": -1 rows; want 0 to 4`:                     {Rows: -1},
-		`tile of "gemm": 6 steps; want 0 to 64 by fours`:           {Steps: 6},
-		`tile of "gemm": 17 pixels; want 0 to 16`:                  {Pixels: 17},
-		`tile of "gemm": 9223372036854775807 pixels; want 0 to 16`: {Pixels: 1<<63 - 1},
+		`tile of "gemm": 5 rows; want 0 to 4`:             {Rows: 5},
+		`tile of "gemm": -1 rows; want 0 to 4`:            {Rows: -1},
+		`tile of "gemm": 6 steps; want 0 to 64 by fours`:  {Steps: 6},
+		`tile of "gemm": 17 pixels; want 0 to 16`:         {Pixels: 17},
+		`tile of "gemm": 2147483647 pixels; want 0 to 16`: {Pixels: math.MaxInt32},
 	} {
 		_, err := CompileFile(meterModel, Options{Tiles: map[string]Tile{"gemm": tile}})
 		if !errors.Is(err, ErrOptions) || !strings.HasSuffix(err.Error(), want) {

@@ -61,7 +61,7 @@ func (b *bench) checkLayers(g *ir.Graph, res *Result, inputs []*ir.Tensor) error
 // ruleOf is what the code of n may touch.
 func ruleOf(p *plan.Plan, n *ir.Node, consts int) fence.Rule {
 	base := p.Consts.Base()
-	r := fence.Rule{Load: []fence.Range{{From: base, To: base + consts + slack}}}
+	r := fence.Rule{Load: []fence.Range{within(base, base+consts+slack)}}
 	mine := []fence.Range{}
 	for _, v := range n.Out {
 		mine = append(mine, extent(p.Of(v)))
@@ -72,7 +72,7 @@ func ruleOf(p *plan.Plan, n *ir.Node, consts int) fence.Rule {
 			in = append(in, v.Type)
 		}
 		at := p.Scratch(n)
-		mine = append(mine, fence.Range{From: at, To: at + s.Scratch(in)})
+		mine = append(mine, within(at, at+s.Scratch(in)))
 	}
 	r.Store = mine
 	for _, v := range n.In {

@@ -151,6 +151,8 @@ func (b *bench) owned(g *ir.Graph, p *plan.Plan, size int) []bool {
 	return m
 }
 
+func within(from, to int) fence.Range { return fence.Range{From: int64(from), To: int64(to)} }
+
 // extent is the memory of a value, with the room around it.
 func extent(l plan.Layout) fence.Range {
 	first, bytes := l.Address, l.DType.Size()*l.Shape.Elems()
@@ -160,7 +162,7 @@ func extent(l plan.Layout) fence.Range {
 		}
 		bytes = l.Strides[0] * l.Shape[0]
 	}
-	return fence.Range{From: first, To: first + bytes}
+	return within(first, first+bytes)
 }
 
 func put(to []byte, x *ir.Tensor) {

@@ -14,8 +14,8 @@ import (
 	"github.com/isomer-iot/isomer/wasm"
 )
 
-// Range is a part of memory, To excluded.
-type Range struct{ From, To int }
+// Range is a part of memory, To excluded. An int of 32 bits would not hold End.
+type Range struct{ From, To int64 }
 
 // End is the To of a range that ends with the memory.
 const End = 1 << 32
@@ -70,6 +70,7 @@ func Breach(global func(name string) uint64) string {
 // access is the type of both checks: address, offset and length give the address back.
 var access = wasm.FuncType{Params: []wasm.ValType{wasm.I32, wasm.I32, wasm.I32}, Results: []wasm.ValType{wasm.I32}}
 
+// writer puts the checks into m.
 type writer struct {
 	m           *wasm.Module
 	rules       []Rule
@@ -94,7 +95,7 @@ func (w *writer) check(stores int64, ranges func(Rule) []Range) *wasm.Code {
 			return
 		}
 		for _, r := range join(ranges(w.rules[lo])) {
-			c.Get(from).I64(int64(r.From)).Op(wasm.I64GeU).Get(to).I64(int64(r.To)).Op(wasm.I64LeU, wasm.I32And)
+			c.Get(from).I64(r.From).Op(wasm.I64GeU).Get(to).I64(r.To).Op(wasm.I64LeU, wasm.I32And)
 			c.If(func() { c.Get(address).Return() })
 		}
 	}
@@ -169,17 +170,7 @@ func (w *writer) before(in *wasm.Instr, s *scratch) []byte {
 	index := func(op wasm.Op, i uint32) { b = binary.AppendUvarint(append(b, byte(op)), uint64(i)) }
 	i32 := func(v uint32) { b = appendSigned(append(b, byte(wasm.I32Const)), int64(int32(v))) }
 	switch in.Op {
-	case wasm.MemoryFill: // address, byte, length
-		n, x := s.local(wasm.I32), s.second()
-		index(wasm.LocalSet, n)
-		index(wasm.LocalSet, x)
-		i32(0)
-		index(wasm.LocalGet, n)
-		index(wasm.Call, w.store)
-		index(wasm.LocalGet, x)
-		index(wasm.LocalGet, n)
-		return b
-	case wasm.MemoryCopy, wasm.MemoryInit: // to, from, length
+	case wasm.MemoryFill, wasm.MemoryCopy, wasm.MemoryInit: // to, byte or from, length
 		n, x := s.local(wasm.I32), s.second()
 		index(wasm.LocalSet, n)
 		index(wasm.LocalSet, x)

@@ -60,7 +60,7 @@ func TestEachAccess(t *testing.T) {
 			if err := Rewrite(m, rule, nil); err != nil {
 				t.Fatal(err)
 			}
-			for at, ok := range map[int]bool{from - 4: true, from - 5: false, to - 4 - a.bytes: true, to - 3 - a.bytes: false, 0: false, 1<<32 - 100: false} {
+			for at, ok := range map[int64]bool{from - 4: true, from - 5: false, int64(to - 4 - a.bytes): true, int64(to - 3 - a.bytes): false, 0: false, 1<<32 - 100: false} {
 				breach, err := call(t, m, uint64(at))
 				want := ""
 				if !ok {

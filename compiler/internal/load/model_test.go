@@ -49,6 +49,8 @@ func attr(name string, v any) *onnx.Attribute {
 	switch v := v.(type) {
 	case int:
 		a.Type, a.I = onnx.AttrInt, int64(v)
+	case int64: // beyond an int of 32 bits
+		a.Type, a.I = onnx.AttrInt, v
 	case float64:
 		a.Type, a.F = onnx.AttrFloat, float32(v)
 	case string:
@@ -178,7 +180,7 @@ func TestMalformedModels(t *testing.T) {
 		"kernel_shape against weights":  {model(17, in(x), consts(w), conv(attr("kernel_shape", []int64{2, 2}))), "kernel_shape [2 2] differs from the weights' [3 3]"},
 		"strides of another rank":       {model(17, in(x), consts(w), conv(attr("strides", []int64{1}))), "do not fit 2 spatial axes"},
 		"a dilation that overflows":     {model(17, in(x), consts(w), conv(attr("dilations", []int64{1 << 62, 1}))), "beyond 16777216"},
-		"a group that overflows":        {model(17, in(x), consts(w), conv(attr("group", 1<<62+1))), "do not add up"},
+		"a group that overflows":        {model(17, in(x), consts(w), conv(attr("group", int64(1<<62+1)))), "do not add up"},
 		"an attribute of another type":  {model(17, in(x), consts(w), conv(attr("group", "two"))), `attribute "group" of Conv is string, want int`},
 		"auto_pad":                      {model(17, in(x), consts(w), conv(attr("auto_pad", "SAME"))), `auto_pad "SAME" is none of NOTSET`},
 		"an input that is left out":     {model(17, in(x), nil, node("Conv", "x", "y")), "node 0 → y (Conv): input 1 is missing"},
@@ -203,7 +205,7 @@ func TestMalformedModels(t *testing.T) {
 		"slice lists":                   {model(17, in(x), consts(ints("a", 0), ints("b", 1, 2)), node("Slice", "x a b", "y")), "differ in length"},
 		"an empty slice":                {model(17, in(x), consts(ints("a", 3), ints("b", 3), ints("c", 2)), node("Slice", "x a b c", "y")), "which has no elements"},
 		"parts of another sum":          {model(17, in(x), consts(ints("w", 1, 2)), node("Split", "x w", "y z", attr("axis", 3))), "parts [1 2] do not add up to axis 3"},
-		"parts without end":             {model(18, in(x), nil, node("Split", "x", "y z", attr("num_outputs", 1<<40))), "the node has 2"},
+		"parts without end":             {model(18, in(x), nil, node("Split", "x", "y z", attr("num_outputs", int64(1<<40)))), "the node has 2"},
 		"a pad that crops all":          {model(17, in(x), consts(ints("w", 0, 0, -2, 0, 0, 0, -2, 0)), node("Pad", "x w", "y")), "which has no elements"},
 		"a pad without end":             {model(17, in(x), consts(ints("w", 0, 0, 1<<62, 0, 0, 0, 1<<62, 0)), node("Pad", "x w", "y")), "more than a 32-bit memory holds"},
 		"an edge without end":           {model(17, in(x), consts(ints("w", 0, 0, 1<<62, 0, 0, 0, 1<<62, 0)), node("Pad", "x w", "y", attr("mode", "edge"))), "out of all proportion"},
@@ -215,7 +217,7 @@ func TestMalformedModels(t *testing.T) {
 		"a shape that keeps what isn't": {model(17, in(x), consts(ints("w", 1, 2, 4, 4, 0)), node("Reshape", "x w", "y")), "keeps axis 4"},
 		"squeeze of what is wide":       {model(17, in(x), consts(ints("w", 1)), node("Squeeze", "x w", "y")), "axis 1 of [1,2,4,4] has extent 2, not 1"},
 		"a scalar that is none":         {model(17, in(x), consts(floats("w", []float32{1, 2})), node("Clip", "x w", "y")), "wants a scalar"},
-		"blocks without end":            {model(17, in(x), nil, node("DepthToSpace", "x", "y", attr("blocksize", 1<<32))), "blocksize"},
+		"blocks without end":            {model(17, in(x), nil, node("DepthToSpace", "x", "y", attr("blocksize", int64(1<<32)))), "blocksize"},
 		"a stride without end":          {model(17, in(x), consts(floats("w", make([]float32, 18), 2, 1, 3, 3)), node("ConvTranspose", "x w", "y", attr("strides", []int64{1 << 40, 1}))), "beyond 16777216"},
 		"weights of integers":           {model(17, in(input("x", 1, 1, 4)), consts(&onnx.Tensor{Name: "w", DType: onnx.I64, Dims: []int64{1, 1, 1}, Raw: make([]byte, 8)}), node("ConvTranspose", "x w", "y")), "do not add up"},
 		"a C that extends the product":  {model(17, in(input("x", 1, 2)), consts(floats("w", []float32{1, 2}, 2, 1), floats("c", []float32{1, 2})), node("Gemm", "x w c", "y")), "C is [2], which does not broadcast"},
