@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/compiler/internal/emit"
@@ -108,7 +107,7 @@ func (r *Reference) Eval(ctx context.Context, inputs [][]byte, progress func(don
 		return ctx.Err()
 	}, in...)
 	if err != nil {
-		if ctx.Err() == nil && strings.Contains(err.Error(), "outside a") {
+		if ctx.Err() == nil && errors.Is(err, ir.ErrIndex) {
 			err = fmt.Errorf("%w: %w", ErrInput, err)
 		}
 		return nil, err

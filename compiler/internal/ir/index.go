@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -39,13 +40,16 @@ func elementwiseIndex(x, idx Type, axis int) error {
 	return nil
 }
 
+// ErrIndex says that a value that is computed points outside of an axis.
+var ErrIndex = errors.New("index outside its axis")
+
 // place resolves an index that may count from the end.
 func place(k int64, extent int) (int, error) {
 	if k < 0 {
 		k += int64(extent)
 	}
 	if k < 0 || k >= int64(extent) {
-		return 0, fmt.Errorf("index %d is outside an axis of extent %d", k, extent)
+		return 0, fmt.Errorf("%w: %d of %d", ErrIndex, k, extent)
 	}
 	return int(k), nil
 }

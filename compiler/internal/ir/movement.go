@@ -334,7 +334,7 @@ func (g Gather) Eval(in []*Tensor) ([]*Tensor, error) {
 				k += int64(extent)
 			}
 			if k < 0 || k >= int64(extent) {
-				return nil, fmt.Errorf("index %d is outside axis %d of %v", k, g.Axis, x.Shape)
+				return nil, fmt.Errorf("%w: %d of axis %d of %v", ErrIndex, k, g.Axis, x.Shape)
 			}
 			for i := range inner {
 				copyElem(y, at, x, (o*extent+int(k))*inner+i)
