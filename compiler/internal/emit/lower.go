@@ -104,14 +104,7 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.Pad:
 		return l.pad(op, out, in[0])
 	case ir.Concat:
-		at := 0
-		for i, x := range in {
-			if err := l.copy(part(out, op.Axis, at, n.In[i].Type.Shape[op.Axis]), x); err != nil {
-				return err
-			}
-			at += n.In[i].Type.Shape[op.Axis]
-		}
-		return nil
+		return l.concat(op, n, in, out)
 	case ir.Gather:
 		return l.gather(op, n, in[0], out)
 	case ir.Reduce:
@@ -120,10 +113,7 @@ func (l *lowerer) node(n *ir.Node) error {
 		l.pool(op, in[0], out)
 		return nil
 	case ir.LayerNorm:
-		last := in[0].Shape[len(in[0].Shape)-1]
-		if rows := in[0].Shape.Elems() / max(last, 1); rows > 0 {
-			l.call(kernel.LayerNorm{Rows: rows, N: last, Eps: op.Eps}, out.Address, in[0].Address, in[1].Address, in[2].Address)
-		}
+		l.layerNorm(op, in, out)
 		return nil
 	case ir.Softmax:
 		last := in[0].Shape[len(in[0].Shape)-1]
@@ -137,10 +127,7 @@ func (l *lowerer) node(n *ir.Node) error {
 		l.classify(op, in[0], out)
 		return nil
 	case ir.NonMaxSuppression:
-		s := n.In[1].Type.Shape
-		l.call(kernel.NonMaxSuppression{
-			Pictures: s[0], Classes: s[1], N: s[2], Most: op.Most, IoU: op.IoU, Score: op.Score, Center: op.Center,
-		}, out.Address, in[0].Address, in[1].Address, l.plan.Scratch(n))
+		l.nonMaxSuppression(op, n, in, out)
 		return nil
 	case ir.Quantize:
 		return l.quantize(op, in[0], out)
@@ -156,6 +143,32 @@ func (l *lowerer) node(n *ir.Node) error {
 		return nil
 	}
 	return l.typed(n, in, out)
+}
+
+func (l *lowerer) concat(op ir.Concat, n *ir.Node, in []plan.Layout, out plan.Layout) error {
+	at := 0
+	for i, x := range in {
+		extent := n.In[i].Type.Shape[op.Axis]
+		if err := l.copy(part(out, op.Axis, at, extent), x); err != nil {
+			return err
+		}
+		at += extent
+	}
+	return nil
+}
+
+func (l *lowerer) layerNorm(op ir.LayerNorm, in []plan.Layout, out plan.Layout) {
+	last := in[0].Shape[len(in[0].Shape)-1]
+	if rows := in[0].Shape.Elems() / max(last, 1); rows > 0 {
+		l.call(kernel.LayerNorm{Rows: rows, N: last, Eps: op.Eps}, out.Address, in[0].Address, in[1].Address, in[2].Address)
+	}
+}
+
+func (l *lowerer) nonMaxSuppression(op ir.NonMaxSuppression, n *ir.Node, in []plan.Layout, out plan.Layout) {
+	s := n.In[1].Type.Shape
+	l.call(kernel.NonMaxSuppression{
+		Pictures: s[0], Classes: s[1], N: s[2], Most: op.Most, IoU: op.IoU, Score: op.Score, Center: op.Center,
+	}, out.Address, in[0].Address, in[1].Address, l.plan.Scratch(n))
 }
 
 // packed reports whether input i of op, if it is constant, gets a place of its own making: panels of
