@@ -114,8 +114,8 @@ type Module struct {
 	Stats    Stats
 }
 
-// CompileFile compiles the ONNX file at path, with external data beside it, or the TensorFlow Lite file. The module is named after
-// the file unless Options.Name is set.
+// CompileFile compiles the model at path: ONNX, with external data beside it, or TensorFlow Lite. The module is
+// named after the file unless Options.Name is set.
 func CompileFile(path string, opt Options) (*Module, error) {
 	opt.progress("read")
 	m, err := readFile(path)

@@ -1,5 +1,6 @@
 package tflite
 
+// convert writes the ONNX nodes of one operator.
 type convert func(*operator)
 
 // simple is an operator of n operands that ONNX has under another name.

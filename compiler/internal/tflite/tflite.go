@@ -51,6 +51,7 @@ var dtypes = []onnx.DType{
 	onnx.F8E4M3FN, onnx.F8E5M2,
 }
 
+// tensor is one of the subgraph, with what became of it in the model.
 type tensor struct {
 	name   string
 	dtype  onnx.DType
@@ -78,6 +79,7 @@ func (t *tensor) quantised() bool {
 	return false
 }
 
+// converter makes the model out of the file.
 type converter struct {
 	f       *file
 	tensors []*tensor

@@ -1,5 +1,7 @@
 // Package npy reads arrays that NumPy saved (numpy.save, format 1.0 to 3.0). Use it for the inputs of cases,
 // never for archives (.npz) or arrays of objects.
+//
+// Compatibility: internal to the command; it promises none.
 package npy
 
 import (
