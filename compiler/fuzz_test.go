@@ -124,6 +124,7 @@ func soundNets() map[string]net {
 		"blocks":    newNet(1, 8, 2, 4).op("DepthToSpace x > a", integer("blocksize", 2)).op("SpaceToDepth a > b", integer("blocksize", 2)).op("InstanceNormalization b s s > y").weights("s", 8),
 		"copies":    newNet(2, 3).list("r", 2, 1).op("Tile x r > a").list("t", 2, 4, 3).op("Expand a t > b").list("p", 0, 1, 2, 1, 0, 0).op("Pad b p > y", text("mode", "reflect")),
 		"sums":      newNet(2, 3, 4).op("ReduceL2 x > a", ints("axes", 1)).op("ReduceLogSum x > b", ints("axes", -1)).op("Mul a b > c").op("ReduceMin c > d", ints("axes", 0)).op("Clip d > y"),
+		"dynamic":   dynamicNet(),
 		"attention": newNet(2, 3, 4).op("Transpose x > t", ints("perm", 0, 2, 1)).op("MatMul x t > s").op("Softmax s > p").op("MatMul p x > y"),
 	})
 	return nets

@@ -47,7 +47,7 @@ func calls(n *ir.Node) int {
 	case ir.Recurrent:
 		return len(op.Lens)
 	case ir.IntConv:
-		return n.In[0].Type.Shape[0] * (op.Group + 1)
+		return n.In[0].Type.Shape[0]*(op.Group+1) + 1
 	case ir.Gather:
 		if idx := n.In[1].Const; idx != nil {
 			return min(len(idx.I), maxRuns)
@@ -129,10 +129,19 @@ func (l *lowerer) node(n *ir.Node) error {
 	case ir.NonMaxSuppression:
 		l.nonMaxSuppression(op, n, in, out)
 		return nil
+	case ir.RoiAlign:
+		l.roiAlign(op, n, in, out)
+		return nil
 	case ir.Quantize:
 		return l.quantize(op, in[0], out)
 	case ir.Dequantize:
 		return l.dequantize(op, in[0], out)
+	case ir.Grid:
+		l.call(kernel.Grid{N: in[0].Shape.Elems()}, out.Address, l.plan.Of(n.Out[1]).Address, in[0].Address)
+		return nil
+	case ir.OnGrid:
+		l.call(kernel.OnGrid{N: out.Shape.Elems()}, out.Address, in[0].Address, in[1].Address, in[2].Address)
+		return nil
 	case ir.IntConv:
 		return l.intConv(op, n, in[0], out)
 	case ir.IntBinary:
@@ -169,6 +178,14 @@ func (l *lowerer) nonMaxSuppression(op ir.NonMaxSuppression, n *ir.Node, in []pl
 	l.call(kernel.NonMaxSuppression{
 		Pictures: s[0], Classes: s[1], N: s[2], Most: op.Most, IoU: op.IoU, Score: op.Score, Center: op.Center,
 	}, out.Address, in[0].Address, in[1].Address, l.plan.Scratch(n))
+}
+
+func (l *lowerer) roiAlign(op ir.RoiAlign, n *ir.Node, in []plan.Layout, out plan.Layout) {
+	s := n.In[0].Type.Shape
+	l.call(kernel.RoiAlign{
+		Pictures: s[0], H: s[1], W: s[2], C: s[3], Regions: n.In[1].Type.Shape[0], Height: op.Height, Width: op.Width,
+		Scale: op.Scale, Half: op.Half, Max: op.Max, Samples: op.Samples, Most: ir.MaxSamples,
+	}, out.Address, in[0].Address, in[1].Address, in[2].Address)
 }
 
 // packed reports whether input i of op, if it is constant, gets a place of its own making: panels of

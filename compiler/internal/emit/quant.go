@@ -14,8 +14,11 @@ import (
 var intTile = kernel.IntTile{MR: 2, Unroll: 32}
 
 func requant(zero, lo, hi int, to ir.DType) kernel.Requant {
-	if to == ir.I32 {
+	switch to {
+	case ir.I32:
 		return kernel.Requant{Wide: true}
+	case ir.F32:
+		return kernel.Requant{Float: true}
 	}
 	return kernel.Requant{Zero: zero, Lo: lo, Hi: hi, Unsigned: to == ir.U8}
 }
@@ -50,8 +53,8 @@ const intDepthTile = 4
 
 // intConv pads each picture of bytes into scratch, if it has to, and convolves it.
 func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error {
-	for i := 1; i < 4; i++ {
-		if n.In[i].Const == nil {
+	for i := 1; i < len(n.In); i++ {
+		if i != 4 && i != 5 && n.In[i].Const == nil {
 			return fmt.Errorf("input %d must be constant", i)
 		}
 	}
@@ -69,25 +72,35 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 	sh, sw, dh, dw = single(oh, sh), single(ow, sw), single(kh, dh), single(kw, dw)
 	row := (left + wd + right) * c
 	q := requant(op.OutZero, op.Lo, op.Hi, op.To)
+	q.Act = act(op.Act)
+	if !q.Act.Supported() {
+		return fmt.Errorf("no kernel computes %s", q.Act.Fn)
+	}
 	width := op.To.Size()
 	signed := n.In[0].Type.DType == ir.I8
 	icg, ocg := w.Shape[spatial], oc/op.Group
-	bias, scales := l.intEpilogue(op, n)
+	ends := l.intEpilogue(op, n)
 	for image := range x[0] {
 		from, to := in.Address+image*h*wd*c, out.Address+image*oh*ow*oc*width
 		if top+left+bottom+right > 0 {
 			scratch := l.plan.Scratch(n)
-			l.call(kernel.PadBytes{
+			pad := kernel.PadBytes{
 				Rows: h, Row: wd * c, Top: top, Bottom: bottom, Left: left * c, Right: right * c, Value: byte(op.Zero),
-			}, scratch, from)
+			}
+			if len(n.In) > 4 {
+				pad.Value, pad.Computed = 0, true
+				l.call(pad, scratch, from, l.plan.Of(n.In[4]).Address)
+			} else {
+				l.call(pad, scratch, from)
+			}
 			from = scratch
 		}
-		if op.Group > 1 && icg == 1 && ocg == 1 && !q.Wide {
+		if op.Group > 1 && icg == 1 && ocg == 1 {
 			k := kernel.IntDepthwise{
 				C: c, OH: oh, OW: ow, KH: kh, KW: kw, SH: sh, SW: sw, DH: dh, DW: dw,
-				AY: row, AX: c, CY: ow * oc, CX: oc, Signed: signed, Requant: q, Tile: intDepthTile,
+				AY: row, AX: c, CY: ow * oc * width, CX: oc * width, Signed: signed, Requant: q, Tile: intDepthTile,
 			}
-			l.call(k, from, l.packed(k, &w.I[0], func() []int16 { return k.Pack(w.I) }), to, l.int32s(bias, 8), l.plan.Consts.Padded(scales, 8))
+			l.call(k, append([]int{from, l.packed(k, &w.I[0], func() []int16 { return k.Pack(w.I) }), to}, ends(0, oc)...)...)
 			continue
 		}
 		k := kernel.IntGemm{
@@ -106,23 +119,46 @@ func (l *lowerer) intConv(op ir.IntConv, n *ir.Node, in, out plan.Layout) error 
 		}
 		for g := range op.Group {
 			b := l.packed(k, &w.I[g*ocg], func() []int16 { return k.Pack(w.I[g*ocg:], oc) })
-			l.call(k, from+g*icg, b, to+g*ocg*width,
-				l.int32s(bias[g*ocg:][:ocg], 4), l.plan.Consts.Padded(scales[g*ocg:][:ocg], 4))
+			l.call(k, append([]int{from + g*icg, b, to + g*ocg*width}, ends(g*ocg, ocg)...)...)
 		}
 	}
 	return nil
 }
 
-// intEpilogue gives bias and scales of each channel, the zero point of the input made part of the bias:
-// Σ (x - z)·w is Σ x·w - z·Σ w.
-func (l *lowerer) intEpilogue(op ir.IntConv, n *ir.Node) (bias []int64, scales []float32) {
-	w, oc := n.In[1].Const.I, len(n.In[2].Const.I)
-	bias = slices.Clone(n.In[2].Const.I)
+// intEpilogue gives the addresses of bias, scales and sums of channels, the zero point of the input made part
+// of the bias: Σ (x - z)·w is Σ x·w - z·Σ w. What is computed while the model runs lies in scratch.
+func (l *lowerer) intEpilogue(op ir.IntConv, n *ir.Node) func(from, channels int) []int {
+	w, bias, scales := n.In[1].Const.I, n.In[2].Const.I, n.In[3].Const.F
+	oc := len(bias)
+	sums := make([]int64, oc)
 	for i, v := range w {
-		bias[i%oc] -= int64(op.Zero) * v
+		sums[i%oc] += v
 	}
-	return bias, n.In[3].Const.F
+	if len(n.In) == 4 {
+		bias = slices.Clone(bias)
+		for i, s := range sums {
+			bias[i] -= int64(op.Zero) * s
+		}
+		return func(from, channels int) []int {
+			return []int{l.int32s(bias[from:][:channels], eight), l.plan.Consts.Padded(scales[from:][:channels], eight)}
+		}
+	}
+	at := l.plan.Scratch(n) + op.Padded(n.In[0].Type.Shape)
+	scaled := at + (oc+eight-1)/eight*eight*4
+	k := kernel.Shift{N: oc, Signed: n.In[4].Type.DType == ir.I8, Scaled: len(n.In) > 5}
+	args := []int{at, l.int32s(bias, eight), l.int32s(sums, eight), l.plan.Of(n.In[4]).Address}
+	if !k.Scaled {
+		l.call(k, args...)
+		return func(from, _ int) []int { return []int{at + 4*from, at + 4*from} } // nothing reads the scales
+	}
+	l.call(k, append(args, scaled, l.plan.Consts.Padded(scales, eight), l.plan.Of(n.In[5]).Address)...)
+	return func(from, channels int) []int {
+		return []int{at + 4*from, scaled + 4*from, l.plan.Consts.Padded(n.In[6].Const.F[from:][:channels], eight)}
+	}
 }
+
+// eight is what the channels of bias and scales are rounded up to.
+const eight = 8
 
 // int32s adds v and zeros up to a multiple of n.
 func (l *lowerer) int32s(v []int64, n int) int {

@@ -93,6 +93,91 @@ return %%y
 	}
 }
 
+// TestQuantisedWhileRunningMatchesEval covers products whose operand is quantised over its own range: the zero
+// point, and with it padding and bias, and the scale are computed. A result of i32 has every bit of the
+// oracle's.
+func TestQuantisedWhileRunningMatchesEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(55, 1))
+	for i := range 80 {
+		group, icg, ocg := 1, 1+r.IntN(19), 1+r.IntN(37)
+		switch i % 4 {
+		case 1: // depthwise
+			group, icg, ocg = 1+r.IntN(21), 1, 1
+		case 2:
+			group, icg, ocg = 2+r.IntN(2), 1+r.IntN(5), 1+r.IntN(6)
+		}
+		x, kernel, pad := []int{1 + r.IntN(2), 3 + r.IntN(7), 3 + r.IntN(5), icg * group}, 1+r.IntN(3), r.IntN(2)
+		if i%4 == 3 { // a product
+			x, kernel, pad = []int{1, 1, 1 + r.IntN(9), icg + r.IntN(50)}, 1, 0
+			icg = x[3]
+		}
+		oc := ocg * group
+		k := []int{min(kernel, x[1]), kernel, icg, oc}
+		w, bias, scale, sum := make([]int, k[0]*k[1]*icg*oc), make([]int, oc), make([]float32, oc), make([]float32, oc)
+		for j := range w {
+			w[j] = r.IntN(511) - 255
+		}
+		for j := range bias {
+			bias[j], scale[j], sum[j] = r.IntN(2001)-1000, 0.001*(1+r.Float32()), r.Float32()-0.5
+		}
+		to := []string{"To=i32", "To=f32", "To=f32 Act=clip(0,1)", "To=f32 Act=sigmoid"}[i/4%4]
+		more, tol := "", float64(exact)
+		if i/4%4 > 0 {
+			more = ", %step, %t"
+		}
+		if i/4%4 == 3 {
+			tol = transcendental
+		}
+		consts := fmt.Sprintf(`%%w = const i16%s {%s}
+%%b = const i32[%d] {%s}
+%%s = const f32[%d] {%s}
+%%t = const f32[%d] {%s}
+`, list(k), elements(w), oc, elements(bias), oc, elements(scale), oc, elements(sum))
+		op := fmt.Sprintf("Strides=[%d,1] Dilations=[1,1] Pads=[%d,%d,0,%d] Group=%d %s\n", 1+r.IntN(2), pad, pad, pad, group, to)
+		if i%2 == 0 {
+			in := ir.NewTensor(ir.Of(ir.F32, x...))
+			for j := range in.F {
+				in.F[j] = (r.Float32() - float32(i%5)/4) * float32(math.Exp2(float64(r.IntN(9)-4)))
+			}
+			b.check("graph d\n%x = input f32"+list(x)+"\n"+consts+"%step, %z = grid(%x)\n%q = ongrid(%x, %step, %z)\n"+
+				"%y = intconv(%q, %w, %b, %s, %z"+more+") "+op+"return %y, %q, %step, %z\n", tol, in)
+			continue
+		}
+		if i%8 == 5 {
+			b.check("graph d\n%q = input i8"+list(x)+"\n%z = const i8[1] {-7}\n%step = const f32[1] {0.3}\n"+consts+
+				"%y = intconv(%q, %w, %b, %s, %z"+more+") "+op+"return %y\n", tol, bytesOf(r, ir.I8, x...))
+			continue
+		}
+		step := ir.Floats([]float32{r.Float32()})
+		step.Shape = ir.Shape{}
+		b.check("graph d\n%q = input i8"+list(x)+"\n%z = input i8[1]\n%step = input f32[]\n"+consts+
+			"%y = intconv(%q, %w, %b, %s, %z"+more+") "+op+"return %y\n", tol, bytesOf(r, ir.I8, x...), bytesOf(r, ir.I8, 1), step)
+	}
+}
+
+// Ranges that begin or end at 0, of one value, of none, of numbers beside which 255 steps are not f32, and with
+// what is no number.
+func TestGridMatchesEval(t *testing.T) {
+	b := newBench(t)
+	r := rand.New(rand.NewPCG(56, 1))
+	inf, nan, least := float32(math.Inf(1)), float32(math.NaN()), math.Float32frombits(1)
+	for i, edges := range [][]float32{
+		{1}, {-1}, {0}, {-0.5, 0.5}, {3e38, -3e38}, {inf, 1}, {-inf, 1}, {inf, -inf}, {nan, 1, -2}, {nan}, {least}, {-300 * least},
+		{-200 * least, 0}, {1e-40, 5}, {-127.5, 127.5}, {-1, 254},
+	} {
+		for _, n := range []int{1, 2, 3, 4, 7, 16, 18, 33, 50} {
+			x := make([]float32, n)
+			for j := range x {
+				if x[j] = edges[r.IntN(len(edges))]; i > 2 && r.IntN(2) == 0 {
+					x[j] *= r.Float32()
+				}
+			}
+			b.check(fmt.Sprintf("graph g\n%%x = input f32[%d]\n%%s, %%z = grid(%%x)\n%%y = ongrid(%%x, %%s, %%z)\nreturn %%y, %%s, %%z\n", n), exact, ir.Floats(x, n))
+		}
+	}
+}
+
 func TestQuantizeMatchesEval(t *testing.T) {
 	b := newBench(t)
 	r := rand.New(rand.NewPCG(52, 1))

@@ -74,14 +74,15 @@ func (s Shape) Elems() int {
 // MaxElems bounds one tensor: 4 GiB of f32 is all that a 32-bit memory holds.
 const MaxElems = 1 << 30
 
-// Check refuses a negative extent, and more elements than MaxElems without counting beyond it.
+// Check refuses a negative extent, and more elements than MaxElems without counting beyond it. An empty tensor
+// is held to it as if its extents of 0 were 1, so that products of some of the extents never overflow.
 func (s Shape) Check() error {
 	n := 1
 	for _, d := range s {
-		if d < 0 || d > 0 && n > MaxElems/d {
+		if d < 0 || n > MaxElems/max(d, 1) {
 			return fmt.Errorf("a tensor of shape %v is more than a 32-bit memory holds", s)
 		}
-		n *= d
+		n *= max(d, 1)
 	}
 	return nil
 }

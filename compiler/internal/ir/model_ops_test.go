@@ -27,5 +27,15 @@ const everyModelOp = `graph models
 %z = reshape(%h) Shape=[1,1,4] : f32[1,1,4]
 %a = const f32[1,1,1] {0.5}
 %g = nms(%z, %a) Most=1 IoU=0.5 Score=0.25 Center=true : i64[1,3]
-return %y, %s, %c, %k, %d, %g
+%ab, %ac = grid(%d) : f32[], u8[]
+%ad = ongrid(%d, %ab, %ac) : u8[1,3,1]
+%ae = const i16[1,1,2] {7 -9}
+%af = const i32[2] {5 6}
+%ag = intconv(%ad, %ae, %af, %b, %ac) Strides=[1] Dilations=[1] Pads=[0,0] Group=1 To=i32 : i32[1,3,2]
+%ah = intconv(%ad, %ae, %af, %b, %ac, %ab, %b) Strides=[1] Dilations=[1] Pads=[0,0] Group=1 To=f32 Act=clip(0,6) : f32[1,3,2]
+%ra = reshape(%h) Shape=[1,2,2,1] : f32[1,2,2,1]
+%rb = const f32[1,4] {0 0 1 2}
+%rc = const i64[1] {0}
+%rd = roialign(%ra, %rb, %rc) Height=1 Width=2 Scale=0.5 Half=true Samples=2 Max=true : f32[1,1,2,1]
+return %y, %s, %c, %k, %d, %g, %ag, %ah, %rd
 `

@@ -88,11 +88,19 @@ func (d Dequantize) Permute([]int) Op { return d }
 //
 // The sum Σ (x - Zero)·w + b is scaled by s of its channel, rounded with halves to even, and kept,
 // OutZero added, within Lo and Hi; as i32 it is the result itself.
+//
+// Where x is quantised while the model runs, there are more inputs, the first two of one element:
+//
+//	z of x's type   k f32   t f32 [OC]
+//
+// Then z takes the place of Zero. As f32, which needs all of them, the sum is scaled by s·k, t is added, and
+// Act applies.
 type IntConv struct {
 	Strides, Dilations, Pads []int
 	Group                    int
 	Zero, OutZero, Lo, Hi    int
 	To                       DType
+	Act                      Unary
 }
 
 // Name implements [Op].
@@ -105,7 +113,7 @@ func (c IntConv) conv() Conv {
 
 // Infer implements [Op].
 func (c IntConv) Infer(in []Type) ([]Type, error) {
-	if err := arity(in, 4, 4); err != nil {
+	if err := arity(in, 4, 7); err != nil {
 		return nil, err
 	}
 	if t := in[0].DType; t != U8 && t != I8 || in[1].DType != I16 || in[2].DType != I32 || in[3].DType != F32 {
@@ -114,8 +122,11 @@ func (c IntConv) Infer(in []Type) ([]Type, error) {
 	if !slices.Equal(in[2].Shape, in[3].Shape) {
 		return nil, fmt.Errorf("%v and %v differ", in[2], in[3])
 	}
-	if c.To != U8 && c.To != I8 && c.To != I32 {
+	if c.To != U8 && c.To != I8 && c.To != I32 && c.To != F32 {
 		return nil, fmt.Errorf("no result of %v", c.To)
+	}
+	if err := c.inferScale(in); err != nil {
+		return nil, err
 	}
 	f := func(t Type) Type { return Type{F32, t.Shape} }
 	y, err := c.conv().Infer([]Type{f(in[0]), f(in[1]), f(in[2])})
@@ -126,20 +137,43 @@ func (c IntConv) Infer(in []Type) ([]Type, error) {
 	return y, nil
 }
 
+// inferScale checks the inputs that are there when x is quantised while the model runs.
+func (c IntConv) inferScale(in []Type) error {
+	if len(in) > 4 && (in[4].DType != in[0].DType || in[4].Shape.Elems() != 1) {
+		return fmt.Errorf("zero point is %v, wants one %v", in[4], in[0].DType)
+	}
+	if (c.To == F32) != (len(in) == 7) || len(in) == 6 {
+		return fmt.Errorf("%d inputs for a result of %v", len(in), c.To)
+	}
+	if len(in) == 7 && (in[5].DType != F32 || in[5].Shape.Elems() != 1 || !in[6].Equal(in[3])) {
+		return fmt.Errorf("scale is %v and sum %v, wants one f32 and %v", in[5], in[6], in[3])
+	}
+	return nil
+}
+
 // MACs is the number of multiply-adds of the operator for the given types.
 func (c IntConv) MACs(in, out []Type) int { return c.conv().MACs(in, out) }
 
-// Scratch implements [Scratcher]: the input with its padding.
+// Scratch implements [Scratcher]: the input with its padding, and behind it what z and k make of bias and
+// scales.
 func (c IntConv) Scratch(in []Type) int {
-	s := in[0].Shape
-	n, size := len(s)-2, s[len(s)-1]
-	for i := range n {
-		size *= s[i+1] + c.Pads[i] + c.Pads[n+i]
+	size := c.Padded(in[0].Shape)
+	if len(in) > 4 {
+		size += 2*4*((in[2].Shape[0]+7)/8*8) + 16 // the channels of the last group are read up to a vector's end
 	}
+	return size
+}
+
+// Padded is the number of bytes of x with its padding, whole vectors of them; 0 if it has none.
+func (c IntConv) Padded(x Shape) int {
 	if slices.Max(c.Pads) == 0 {
 		return 0
 	}
-	return size + 16
+	n, size := len(x)-2, x[len(x)-1]
+	for i := range n {
+		size *= x[i+1] + c.Pads[i] + c.Pads[n+i]
+	}
+	return (size + 31) / 16 * 16
 }
 
 // Eval implements [Op].
@@ -149,12 +183,15 @@ func (c IntConv) Eval(in []*Tensor) ([]*Tensor, error) {
 		return nil, err
 	}
 	x, w, y := in[0], in[1], NewTensor(out[0])
-	n := len(x.Shape) - 2
+	n, zero := len(x.Shape)-2, int64(c.Zero)
+	if len(in) > 4 {
+		zero = in[4].I[0]
+	}
 	oc, icg := w.Shape[n+1], w.Shape[n]
 	ocg := oc / c.Group
 	xs, taps := x.Shape.Strides(), w.Shape[:n].Elems()
 	pos := make([]int, n)
-	for o := range len(y.I) / oc {
+	for o := range y.Shape.Elems() / oc {
 		batch := unflatten(o, y.Shape[1:n+1], pos)
 		acc := make([]int64, oc)
 		copy(acc, in[2].I)
@@ -168,17 +205,24 @@ func (c IntConv) Eval(in []*Tensor) ([]*Tensor, error) {
 			}
 			for k := 0; inside && k < oc; k++ {
 				for ic := range icg {
-					acc[k] += (x.I[src+k/ocg*icg+ic] - int64(c.Zero)) * w.I[(tap*icg+ic)*oc+k]
+					acc[k] += (x.I[src+k/ocg*icg+ic] - zero) * w.I[(tap*icg+ic)*oc+k]
 				}
 			}
 		}
 		for k, v := range acc {
-			if c.To != I32 {
+			switch c.To {
+			case I32:
+				y.I[o*oc+k] = int64(int32(v))
+			case F32:
+				y.F[o*oc+k] = float32(float32(int32(v))*(in[3].F[k]*in[5].F[0])) + in[6].F[k]
+			default:
 				q := Quantize{Zero: c.OutZero, Lo: c.Lo, Hi: c.Hi}
-				v = q.step(float32(int32(v)) * in[3].F[k])
+				y.I[o*oc+k] = q.step(float32(int32(v)) * in[3].F[k])
 			}
-			y.I[o*oc+k] = int64(int32(v))
 		}
+	}
+	if c.To == F32 {
+		return []*Tensor{epilogue(y, nil, c.Act)}, nil
 	}
 	return []*Tensor{y}, nil
 }

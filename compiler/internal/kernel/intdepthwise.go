@@ -13,8 +13,8 @@ import (
 // interleaved once for all pixels and columns that they touch, and i32x4.dot_i16x8_s takes them with
 // their weights.
 //
-// Arguments: input (its first padded byte), weights (see [IntDepthwise.Pack]), output, bias (i32) and
-// scales (f32), C rounded up to 8.
+// Arguments: input (its first padded byte), weights (see [IntDepthwise.Pack]), output, bias (i32), scales
+// (f32) and, if the result is Float, sums (f32), C rounded up to 8.
 type IntDepthwise struct {
 	C, OH, OW      int
 	KH, KW, SH, SW int
@@ -57,20 +57,21 @@ func (d IntDepthwise) Name() string {
 	if d.SH*d.SW > 1 {
 		s += fmt.Sprintf("_s%dx%d", d.SH, d.SW)
 	}
-	return s
+	return s + d.Requant.Act.name()
 }
 
 // Args implements [Kernel].
-func (d IntDepthwise) Args() int { return 5 }
+func (d IntDepthwise) Args() int { return d.Requant.args(5) }
 
 type intdepthwise struct {
 	IntDepthwise
 	c           *wasm.Code
 	wp, bp, sp  wasm.Local
+	sums        wasm.Local
 	acc         [][]wasm.Local
 	w           []wasm.Local
 	v           []wasm.Local
-	bytes       wasm.Local
+	sink        *sink
 	multipliers []wasm.Local
 }
 
@@ -81,14 +82,21 @@ func (d IntDepthwise) Emit(c *wasm.Code) {
 		e.acc = append(e.acc, c.Locals(wasm.V128, 2))
 	}
 	e.w, e.v, e.multipliers = c.Locals(wasm.V128, 2*d.KW), c.Locals(wasm.V128, 2), c.Locals(wasm.V128, 2)
-	e.bytes = c.Local(wasm.V128)
+	e.sink = d.Requant.sink(c)
 	in, out := c.Param(0), c.Param(2)
 	times(c, d.OH, func() {
 		channel := moving(c, c.Param(1), c.Param(3), c.Param(4), in, out)
 		e.wp, e.bp, e.sp = channel[0], channel[1], channel[2]
+		if d.Requant.Float {
+			e.sums = moving(c, c.Param(5))[0]
+		}
 		times(c, d.C/eight, func() {
 			e.row(channel[3:], eight)
-			c.Inc(e.wp, int32((d.KH+1)/2*d.KW*2*vec)).Inc(e.bp, 2*vec).Inc(e.sp, 2*vec).Inc(channel[3], eight).Inc(channel[4], eight)
+			c.Inc(e.wp, int32((d.KH+1)/2*d.KW*2*vec)).Inc(e.bp, 2*vec).Inc(e.sp, 2*vec).Inc(channel[3], eight)
+			c.Inc(channel[4], int32(eight*d.Requant.size()))
+			if d.Requant.Float {
+				c.Inc(e.sums, 2*vec)
+			}
 		})
 		if r := d.C % eight; r > 0 {
 			e.row(channel[3:], r)
@@ -148,12 +156,7 @@ func (e *intdepthwise) pixels(p []wasm.Local, t, n int) {
 		}
 	}
 	for i := range t {
-		for half := range 2 {
-			e.Requant.apply(c, e.acc[i][half], e.multipliers[half])
-		}
-		e.Requant.narrow(c, e.acc[i])
-		c.Set(e.bytes)
-		storeBytes(c, p[1], e.bytes, i*e.CX, n)
+		e.sink.put(p[1], i*e.CX, e.acc[i], e.multipliers, e.sums, n)
 	}
 }
 

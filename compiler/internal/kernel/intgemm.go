@@ -7,11 +7,67 @@ import (
 )
 
 // Requant says how sums of products become bytes again: scaled, rounded with halves to even, shifted by
-// Zero and kept within Lo and Hi. With Wide they stay i32 as they are.
+// Zero and kept within Lo and Hi. With Wide they stay i32 as they are. With Float they become f32: scaled, a
+// sum added, and Act applied.
 type Requant struct {
 	Zero, Lo, Hi int
 	Unsigned     bool // of the bytes
-	Wide         bool
+	Wide, Float  bool
+	Act          Act
+}
+
+// size is the number of bytes of a result.
+func (q Requant) size() int {
+	if q.Wide || q.Float {
+		return 4
+	}
+	return 1
+}
+
+// args is the number of addresses of a kernel that has n and ends with q: sums are one more.
+func (q Requant) args(n int) int {
+	if q.Float {
+		return n + 1
+	}
+	return n
+}
+
+// sink is where a kernel leaves its sums.
+type sink struct {
+	Requant
+	c     *wasm.Code
+	fn    fn
+	bytes wasm.Local
+}
+
+func (q Requant) sink(c *wasm.Code) *sink {
+	return &sink{Requant: q, c: c, fn: fn{c: c}, bytes: c.Local(wasm.V128)}
+}
+
+// put stores n values, whose sums are in xs, to the address in at plus offset, given the vectors of their
+// scales and the address of what Float adds.
+func (s *sink) put(at wasm.Local, offset int, xs, scales []wasm.Local, sums wasm.Local, n int) {
+	c := s.c
+	for i, x := range xs {
+		switch {
+		case i*lanes >= n || s.Wide:
+		case s.Float:
+			c.Get(x).Op(wasm.F32x4ConvertI32x4S).Get(scales[i]).Op(wasm.F32x4Mul)
+			c.Get(sums).Load(wasm.V128Load, uint32(i*vec)).Op(wasm.F32x4Add).Set(x)
+			s.fn.apply(s.Act, x)
+		default:
+			s.apply(c, x, scales[i])
+		}
+	}
+	if s.size() == 1 {
+		s.narrow(c, xs)
+		c.Set(s.bytes)
+		storeBytes(c, at, s.bytes, offset, n)
+		return
+	}
+	for i := 0; i*lanes < n; i++ {
+		store(c, at, xs[i], offset+i*vec, min(lanes, n-i*lanes))
+	}
 }
 
 // magic added to a float below 2²² rounds it, halves to even, into the low bits of its mantissa: one
@@ -83,7 +139,8 @@ func storeBytes(c *wasm.Code, at, v wasm.Local, offset, n int) {
 // eight bytes, have for column (l+s) mod 4, and i32x4.dot_i16x8_s multiplies and adds both at once: 8
 // multiply-adds where a multiplication and an addition of floats are 4.
 //
-// Arguments: A, B (see [IntGemm.Pack]), C, bias (i32) and scales (f32), rounded up to 4 columns.
+// Arguments: A, B (see [IntGemm.Pack]), C, bias (i32), scales (f32) and, if the result is Float, sums (f32),
+// rounded up to 4 columns.
 type IntGemm struct {
 	Outer, Inner   int // rows of C: Outer × Inner
 	AOuter, AInner int // bytes between them in A
@@ -132,20 +189,22 @@ func (g IntGemm) Name() string {
 	if g.Seg0*g.Seg1 > 1 {
 		s += fmt.Sprintf("_%dx%d", g.Seg0, g.Seg1)
 	}
-	return s
+	return s + g.Requant.Act.name()
 }
 
 // Args implements [Kernel].
-func (g IntGemm) Args() int { return 5 }
+func (g IntGemm) Args() int { return g.Requant.args(5) }
 
 type intgemm struct {
 	IntGemm
 	c                      *wasm.Code
 	a, b, out, bias, scale wasm.Local
+	sums                   wasm.Local
 	ap, bp, cp             wasm.Local
 	acc                    [][]wasm.Local
 	av                     []wasm.Local
-	bv, bytes, multiplier  wasm.Local
+	bv, multiplier         wasm.Local
+	sink                   *sink
 	end                    wasm.Label
 }
 
@@ -156,15 +215,17 @@ func (g IntGemm) Emit(c *wasm.Code) {
 		e.acc = append(e.acc, c.Locals(wasm.V128, lanes))
 	}
 	e.av = c.Locals(wasm.V128, g.Tile.MR)
-	e.bv, e.bytes, e.multiplier = c.Local(wasm.V128), c.Local(wasm.V128), c.Local(wasm.V128)
+	e.bv, e.sink, e.multiplier = c.Local(wasm.V128), g.Requant.sink(c), c.Local(wasm.V128)
 	e.bp = c.Local(wasm.I32)
-	width := 1
-	if g.Requant.Wide {
-		width = 4
+	if g.Requant.Float {
+		e.sums = c.Param(5)
 	}
 	times(c, g.N/lanes, func() {
 		e.columns(lanes)
-		c.Inc(e.b, int32(g.panel())).Inc(e.bias, vec).Inc(e.scale, vec).Inc(e.out, int32(lanes*width))
+		c.Inc(e.b, int32(g.panel())).Inc(e.bias, vec).Inc(e.scale, vec).Inc(e.out, int32(lanes*g.Requant.size()))
+		if g.Requant.Float {
+			c.Inc(e.sums, vec)
+		}
 	})
 	if tail := g.N % lanes; tail > 0 {
 		e.columns(tail)
@@ -214,14 +275,7 @@ func (e *intgemm) tile(mr, n int) {
 			c.V128(turned).Op(wasm.I8x16Swizzle).Get(e.acc[r][s]).Op(wasm.I32x4Add)
 		}
 		c.Set(acc)
-		if e.Requant.Wide {
-			store(c, e.cp, acc, r*e.CInner, n)
-			continue
-		}
-		e.Requant.apply(c, acc, e.multiplier)
-		e.Requant.narrow(c, e.acc[r][:1])
-		c.Set(e.bytes)
-		storeBytes(c, e.cp, e.bytes, r*e.CInner, n)
+		e.sink.put(e.cp, r*e.CInner, e.acc[r][:1], []wasm.Local{e.multiplier}, e.sums, n)
 	}
 }
 

@@ -155,30 +155,43 @@ func (b IntBinary) Emit(c *wasm.Code) {
 }
 
 // PadBytes copies Rows rows of Row bytes and puts bytes of Value around them: Top and Bottom rows, and
-// Left and Right bytes of each row.
+// Left and Right bytes of each row. With Computed the value is in memory.
 //
-// Arguments: out, in.
+// Arguments: out, in; if Computed, the value.
 type PadBytes struct {
 	Rows, Row                int
 	Top, Bottom, Left, Right int
 	Value                    byte
+	Computed                 bool
 }
 
 // Name implements [Kernel].
 func (b PadBytes) Name() string { return fmt.Sprintf("padbytes_%dx%d", b.Rows, b.Row) }
 
 // Args implements [Kernel].
-func (b PadBytes) Args() int { return 2 }
+func (b PadBytes) Args() int {
+	if b.Computed {
+		return 3
+	}
+	return 2
+}
 
 // Emit implements [Kernel].
 func (b PadBytes) Emit(c *wasm.Code) {
 	out, in := c.Param(0), c.Param(1)
 	wide := b.Left + b.Row + b.Right
 	fill := func(n int) {
-		if n > 0 {
-			c.Get(out).I32(int32(b.Value)).I32(int32(n)).MemoryFill()
-			c.Inc(out, int32(n))
+		if n <= 0 {
+			return
 		}
+		c.Get(out)
+		if b.Computed {
+			c.Get(c.Param(2)).Load(wasm.I32Load8U, 0)
+		} else {
+			c.I32(int32(b.Value))
+		}
+		c.I32(int32(n)).MemoryFill()
+		c.Inc(out, int32(n))
 	}
 	fill(b.Top*wide + b.Left)
 	row := func() {

@@ -16,6 +16,7 @@ var advices = []struct {
 	{named("Random", "Bernoulli", "Multinomial"), "a module has no randomness of its own: make the random numbers an input of the model"},
 	{says("sequence", "optional"), "export with tensors in place of lists; exporters write a loop over a list of fixed length out"},
 	{says("trips", "goes on is computed", "branches give", "never runs"), "export by tracing, with a fixed number of turns and without branches, so that no control flow is left"},
+	{named("NonZero", "Compress", "Unique"), "how many elements it gives is decided by the data: end the model before it (onnx.utils.extract_model) and select on the host, or select with NonMaxSuppression or TopK, which compile"},
 	{says("computed while the model runs"), "make it a constant of the model: export with fixed shapes, or fold constants first (onnxsim)"},
 	{named("tflite."), "write the layer with the operators of docs/tflite.md before the conversion to TensorFlow Lite, or export the model to ONNX"},
 	{named("com.microsoft."), "export without the optimiser of ONNX Runtime, or save its model at the level ORT_ENABLE_BASIC"},

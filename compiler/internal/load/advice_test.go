@@ -13,6 +13,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{Unsupported{Op: "Reshape", Reason: "input 1 (s) is computed while the model runs; it must be a constant", Fix: "shape"}, "--fix shape=…"},
 		{Unsupported{Op: "Reshape", Reason: "input 1 (s) is computed while the model runs; it must be a constant"}, "fixed shapes"},
+		{Unsupported{Op: "NonZero", Reason: "input 0 (Greater_1) is computed while the model runs; it must be a constant"}, "NonMaxSuppression"},
 		{Unsupported{Op: "BatchNormalization", Reason: "training mode"}, "model.eval()"},
 		{Unsupported{Op: "StringNormalizer", Reason: "elements that are strings"}, "text into numbers"},
 		{Unsupported{Op: "RandomNormal", Reason: "no such operator in this compiler"}, "randomness"},

@@ -189,7 +189,10 @@ func rotaryEmbedding(c *context) []*ir.Value {
 		if c.err == nil && !slices.Equal(vs, ir.Shape{s[0], s[2], size / 2}) && !slices.Equal(vs, ir.Shape{1, s[2], size / 2}) {
 			c.fail("angles %v for input %v", vs, s)
 		}
-		return c.reshape(v, vs.Elems()/(s[2]*size/2), 1, s[2], size/2)
+		if c.err != nil {
+			return v
+		}
+		return c.reshape(v, vs[0], 1, s[2], size/2)
 	}
 	cos, sin := angle(1), angle(2)
 	part := c.cut(x, 3, 0, size)

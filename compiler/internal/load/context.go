@@ -75,8 +75,12 @@ var errTooMany = fmt.Errorf("%w: the model has more than %d operators that are c
 // maxSources is for how many nodes the input to blame is looked for: it takes a look at the whole graph.
 const maxSources = 64
 
-// source is the input of the model that v is computed from: the first one of integers, as shapes are, or else
-// the first.
+// maxFixed is the number of elements up to which an input is a shape, axes, counts or scales that --fix could
+// give. Longer ones are the data that the model is for: a picture that is fixed leaves nothing to compute.
+const maxFixed = 64
+
+// source is the short input of the model that v is computed from: the first one of integers, as shapes are, or
+// else the first.
 func (c *context) source(v *ir.Value) string {
 	made := map[*ir.Value]*ir.Node{}
 	for _, n := range c.graph.Nodes {
@@ -87,7 +91,7 @@ func (c *context) source(v *ir.Value) string {
 	seen := map[*ir.Value]bool{v: true}
 	first := ""
 	for list := []*ir.Value{v}; len(list) > 0; list = list[1:] {
-		if slices.Contains(c.graph.In, list[0]) {
+		if slices.Contains(c.graph.In, list[0]) && list[0].Type.Shape.Elems() <= maxFixed {
 			if !list[0].Type.DType.Float() {
 				return list[0].Name
 			}

@@ -12,10 +12,10 @@ import (
 // written out once for each time that they run.
 var controlConverters = map[string]converter{"If": ifElse, "Loop": loop, "Scan": scan}
 
-// maxTrips bounds how often a body is written out, and maxDepth how deep they nest.
+// maxTrips bounds how often a body is written out, and maxDepth how deep they and functions nest.
 const (
 	maxTrips = 1 << 10
-	maxDepth = 8
+	maxDepth = 32
 	// nodeWork is what a node of a body costs of the budget, each time: two microseconds or so.
 	nodeWork = 64
 )
@@ -76,6 +76,10 @@ func (c *context) run(g *onnx.Graph, inputs ...*ir.Value) []*ir.Value {
 		v, ok := c.vals[o.Name]
 		if !ok {
 			c.fail("output %q of the body is never computed", o.Name)
+			return nil
+		}
+		if v == absent {
+			c.fail("output %q of the body is an input that is left out", o.Name)
 			return nil
 		}
 		if v == nil {

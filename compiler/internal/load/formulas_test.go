@@ -107,6 +107,8 @@ func TestComposedOperators(t *testing.T) {
 		"ConvTranspose, stride": {11, v(1, 1, 2), consts(floats("w", []float32{1, 10, 100}, 1, 1, 3)), node("ConvTranspose", "x w", "y", attr("strides", []int64{2})), ir.Shape{1, 1, 5}, []float32{1, 10, 102, 20, 200}},
 		"ConvTranspose, pads": {11, v(1, 1, 2), consts(floats("w", []float32{1, 10, 100}, 1, 1, 3)), node("ConvTranspose", "x w", "y", attr("strides", []int64{2}), attr("pads", []int64{1, 1}), attr("output_padding", []int64{1})),
 			ir.Shape{1, 1, 4}, []float32{10, 102, 20, 200}},
+		"ConvTranspose, larger": {11, v(1, 1, 2), consts(floats("w", []float32{1, 10}, 1, 1, 2)), node("ConvTranspose", "x w", "y", attr("strides", []int64{3}), attr("output_shape", []int64{8}), attr("auto_pad", "SAME_UPPER")),
+			ir.Shape{1, 1, 8}, []float32{1, 10, 0, 2, 20, 0, 0, 0}},
 		"ConvTranspose, channels": {11, v(1, 2, 1), consts(floats("w", []float32{1, 2, 3, 4}, 2, 2, 1)), node("ConvTranspose", "x w", "y"), ir.Shape{1, 2, 1}, []float32{7, 10}},
 		"ConvTranspose, groups":   {11, v(1, 2, 1), consts(floats("w", []float32{3, 4, 5, 6}, 2, 2, 1)), node("ConvTranspose", "x w", "y", attr("group", 2)), ir.Shape{1, 4, 1}, []float32{3, 4, 10, 12}},
 		"ConvTranspose, dilated":  {11, v(1, 1, 2), consts(floats("w", []float32{1, 10}, 1, 1, 2)), node("ConvTranspose", "x w", "y", attr("dilations", []int64{2})), ir.Shape{1, 1, 4}, []float32{1, 2, 10, 20}},

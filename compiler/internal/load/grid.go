@@ -200,106 +200,27 @@ func affineGrid(c *context) []*ir.Value {
 	return []*ir.Value{c.reshape(y, slices.Concat([]int{ts[0]}, spatial, []int{n})...)}
 }
 
-// roiAlign converts RoiAlign (versions 10 to 22) with a fixed number of samples in each bin.
+// roiAlign converts RoiAlign (versions 10 to 22).
 func roiAlign(c *context) []*ir.Value {
 	x, rois, batch := c.input(0), c.input(1), c.input(2)
 	s, rs := x.Type.Shape, rois.Type.Shape
-	samples := c.attrInt("sampling_ratio", 0)
-	ph, pw := c.attrInt("output_height", 1), c.attrInt("output_width", 1)
-	if len(s) != 4 || len(rs) != 2 || rs[1] != 4 || ph < 1 || pw < 1 || ph > 1024 || pw > 1024 || samples < 0 || samples > 64 {
-		c.fail("input %v, regions %v, output %dx%d", s, rs, ph, pw)
-		return nil
-	}
-	if samples == 0 {
-		c.unsupported("sampling_ratio 0, where the number of samples depends on the regions")
-		return nil
-	}
 	def := "half_pixel"
 	if c.opset < 16 {
 		def = "output_half_pixel"
 	}
-	half := float32(0)
-	if c.attrStr("coordinate_transformation_mode", def) == "half_pixel" {
-		half = 0.5
-	}
-	scale, r := c.attrFloat("spatial_scale", 1), rs[0]
-	side := func(i int) *ir.Value {
-		return c.add(ir.Unary{Fn: "affine", P: [2]float32{scale, -half}}, c.reshape(c.cut(rois, 1, i, 1), r, 1))
-	}
-	// The samples of each axis: [regions, bins·samples].
-	along := func(from, to *ir.Value, bins int) *ir.Value {
-		length := c.binary("sub", to, from)
-		if half == 0 {
-			length = c.binary("max", length, c.number(1))
-		}
-		n := bins * samples
-		at := make([]float32, n)
-		for i := range at {
-			at[i] = (float32(i) + 0.5) / float32(n)
-		}
-		return c.binary("add", from, c.binary("mul", length, c.floats(at, 1, n)))
-	}
-	y, xs := along(side(1), side(3), ph), along(side(0), side(2), pw)
-	h, w := ph*samples, pw*samples
-	spread := func(v *ir.Value, dims ...int) *ir.Value {
-		return c.reshape(c.add(ir.Expand{Shape: ir.Shape{r, h, w}}, c.reshape(v, dims...)), r, h*w)
-	}
-	at := []*ir.Value{spread(y, r, h, 1), spread(xs, r, 1, w)}
-	// Farther than one element outside counts as 0; within it the edge does.
-	var valid *ir.Value
-	for i, v := range at {
-		d := float32(s[2+i])
-		in := c.each("and", c.each("le", c.number(-1), v), c.each("le", v, c.number(d)))
-		if valid == nil {
-			valid = in
-		} else {
-			valid = c.each("and", valid, in)
-		}
-		at[i] = c.add(ir.Unary{Fn: "clip", P: [2]float32{0, d - 1}}, v)
-	}
-	c.within(batch, s[0])
-	planes := c.add(ir.Gather{}, c.channelsLast(x), batch)
 	mode := c.attrStr("mode", "avg")
-	p := sampler{c: c, table: planes, extents: s[2:], batch: r, pad: "border"}
-	v := p.corners4(at, mode == "max")
-	v = c.each("where", c.reshape(valid, r, h*w, 1), v, c.number(0))
-	v = c.reshape(v, r, ph, samples, pw, samples, s[1])
-	fn := map[string]string{"avg": "mean", "max": "max"}[mode]
-	if fn == "" {
-		c.fail("mode %q is none of avg, max", mode)
+	op := ir.RoiAlign{
+		Height: c.attrInt("output_height", 1), Width: c.attrInt("output_width", 1), Samples: c.attrInt("sampling_ratio", 0),
+		Scale: c.attrFloat("spatial_scale", 1), Half: c.attrStr("coordinate_transformation_mode", def) == "half_pixel",
+		Max: mode == "max",
+	}
+	if len(s) != 4 || len(rs) != 2 || rs[1] != 4 || max(op.Height, op.Width) > 1024 || op.Samples > 64 || mode != "avg" && mode != "max" {
+		c.fail("input %v, regions %v, output %dx%d, %d samples, mode %q", s, rs, op.Height, op.Width, op.Samples, mode)
 		return nil
 	}
-	v = c.reshape(c.add(ir.Reduce{Fn: fn, Axes: []int{2, 4}}, v), r, ph, pw, s[1])
-	return []*ir.Value{c.transpose(v, 0, 3, 1, 2)}
-}
-
-// corners4 blends the four elements around places, by their sum or, for maximum pooling, the greatest
-// of their weighted values.
-func (p sampler) corners4(at []*ir.Value, greatest bool) *ir.Value {
-	if !greatest {
-		return p.blend(at, 0, nil, 2)
+	c.within(batch, s[0])
+	if x.Const != nil && rois.Const != nil && rois.Type.DType.Float() && !c.spend(op.Work(rois.Const)*float64(s[1])) {
+		return nil
 	}
-	c := p.c
-	var top *ir.Value
-	for k := range 4 {
-		var from []*ir.Value
-		var weight *ir.Value
-		for i, v := range at {
-			base := c.unary("floor", v)
-			w := c.kernelWeight(c.binary("sub", v, base), k>>i&1, 2)
-			if weight == nil {
-				weight = w
-			} else {
-				weight = c.binary("mul", weight, w)
-			}
-			from = append(from, c.binary("add", base, c.number(float32(k>>i&1))))
-		}
-		e := c.binary("mul", p.fetch(from), c.reshape(weight, append(slices.Clone(weight.Type.Shape), 1)...))
-		if top == nil {
-			top = e
-		} else {
-			top = c.binary("max", top, e)
-		}
-	}
-	return top
+	return []*ir.Value{c.channelsFirst(c.add(op, c.channelsLast(x), rois, batch))}
 }

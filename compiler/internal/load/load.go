@@ -114,14 +114,17 @@ type loader struct {
 	unfilled map[string]Unsupported
 	// budget is the work that is left for what is computed now: constants folded, made up or
 	// rearranged, in elements written and, for sums, an eighth of those read.
-	budget  float64
-	labels  []string            // of classes
-	used    []string            // inputs that were fixed
-	depth   int                 // of bodies around the node
-	rounded bool                // an input is f64 in the model and f32 here
-	said    map[string]ir.Shape // the shapes that the model states in full
-	lists   map[*ir.Value][]*ir.Value
-	narrow  map[*ir.Value]onnx.DType // of integers below 8 bits, which are held as bytes, and small floats
+	budget float64
+	labels []string // of classes
+	used   []string // inputs that were fixed
+	depth  int      // of bodies around the node
+	// functions are those of the model, calls the one that is being written out.
+	functions []*onnx.Function
+	calls     *frame
+	rounded   bool                // an input is f64 in the model and f32 here
+	said      map[string]ir.Shape // the shapes that the model states in full
+	lists     map[*ir.Value][]*ir.Value
+	narrow    map[*ir.Value]onnx.DType // of integers below 8 bits, which are held as bytes, and small floats
 }
 
 // A small hostile file can ask for endless constants and endless work on them. freeWork is for shapes,
@@ -136,16 +139,17 @@ const (
 // Model loads m. The error is a *UnsupportedError, a *UnboundError, or says which node is malformed.
 func Model(m *onnx.Model, opt Options) (*Result, error) {
 	l := &loader{
-		graph:    &ir.Graph{Name: m.Graph.Name},
-		vals:     map[string]*ir.Value{},
-		opset:    m.Opsets[""],
-		opt:      opt,
-		bound:    map[string]int{},
-		unfilled: map[string]Unsupported{},
-		said:     map[string]ir.Shape{},
-		lists:    map[*ir.Value][]*ir.Value{},
-		narrow:   map[*ir.Value]onnx.DType{},
-		budget:   freeWork,
+		graph:     &ir.Graph{Name: m.Graph.Name},
+		vals:      map[string]*ir.Value{},
+		opset:     m.Opsets[""],
+		functions: m.Functions,
+		opt:       opt,
+		bound:     map[string]int{},
+		unfilled:  map[string]Unsupported{},
+		said:      map[string]ir.Shape{},
+		lists:     map[*ir.Value][]*ir.Value{},
+		narrow:    map[*ir.Value]onnx.DType{},
+		budget:    freeWork,
 	}
 	if opt.Budget > 0 {
 		l.budget = float64(opt.Budget)
@@ -395,6 +399,10 @@ func NodeOp(n *onnx.Node) string {
 
 func (l *loader) node(n *onnx.Node, index int) error {
 	name, op := NodeName(n, index), NodeOp(n)
+	n, err := l.resolved(n)
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w", name, op, err)
+	}
 	c := &context{loader: l, Node: n, name: name}
 	poison := func(reason string) {
 		if reason != "" {
@@ -421,9 +429,15 @@ func (l *loader) node(n *onnx.Node, index int) error {
 				delete(l.unfilled, in)
 			}
 		}
+		if v == absent {
+			v = nil
+		}
 		c.in = append(c.in, v)
 	}
 	convert, ok := converters[op]
+	if f := l.function(n); !ok && f != nil {
+		convert, ok = func(c *context) []*ir.Value { return c.call(f) }, true
+	}
 	if !ok {
 		reason := "no such operator in this compiler"
 		if a := n.Attr("reason"); a != nil && n.Domain == "tflite" { // it knows the operator, but not so

@@ -137,6 +137,7 @@ func TestDimensionsAreBound(t *testing.T) {
 		"a fixed 0":             {input("x", 0, 3), nil, nil, nil, `output "y" is f32[0,3], which has no elements`},
 		"a negative one":        {input("x", 1, -3), nil, nil, nil, `input "x": axis 1 has extent -3`},
 		"huge ones":             {input("x", 1<<20, 1<<20), nil, nil, nil, `input "x": a tensor of shape [1048576,1048576] is more than a 32-bit memory holds`},
+		"empty huge ones":       {input("x", 0, 1<<20, 1<<20), nil, nil, nil, `input "x": a tensor of shape [0,1048576,1048576] is more than a 32-bit memory holds`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Model(model(17, in(c.input), nil, relu), Options{Dims: c.dims})
@@ -207,6 +208,7 @@ func TestMalformedModels(t *testing.T) {
 		"parts of another sum":          {model(17, in(x), consts(ints("w", 1, 2)), node("Split", "x w", "y z", attr("axis", 3))), "parts [1 2] do not add up to axis 3"},
 		"parts without end":             {model(18, in(x), nil, node("Split", "x", "y z", attr("num_outputs", int64(1<<40)))), "the node has 2"},
 		"a pad that crops all":          {model(17, in(x), consts(ints("w", 0, 0, -2, 0, 0, 0, -2, 0)), node("Pad", "x w", "y")), "which has no elements"},
+		"an empty turn":                 {model(23, in(input("x", 1, 2, 0, 4)), consts(floats("c", nil, 1, 0, 2)), node("RotaryEmbedding", "x c c", "y")), "which has no elements"},
 		"a pad without end":             {model(17, in(x), consts(ints("w", 0, 0, 1<<62, 0, 0, 0, 1<<62, 0)), node("Pad", "x w", "y")), "more than a 32-bit memory holds"},
 		"an edge without end":           {model(17, in(x), consts(ints("w", 0, 0, 1<<62, 0, 0, 0, 1<<62, 0)), node("Pad", "x w", "y", attr("mode", "edge"))), "out of all proportion"},
 		"constants without end":         {model(17, in(x), consts(ints("w", 1<<15, 1<<15)), node("ConstantOfShape", "w", "c"), node("Add", "x c", "y")), "out of all proportion to its weights"},

@@ -14,8 +14,8 @@ import (
 
 // quantConverters are the operators of quantised models.
 var quantConverters = map[string]converter{
-	"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "DynamicQuantizeLinear": dynamicQuantizeLinear,
-	"QLinearConv": qLinearConv, "QLinearMatMul": qLinearMatMul, "ConvInteger": convInteger, "MatMulInteger": matMulInteger,
+	"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear,
+	"QLinearConv": qLinearConv, "QLinearMatMul": qLinearMatMul,
 
 	"com.microsoft.QuantizeLinear": quantizeLinear, "com.microsoft.DequantizeLinear": dequantizeLinear,
 	"com.microsoft.QLinearAdd": qLinearBinary("add"), "com.microsoft.QLinearMul": qLinearBinary("mul"),
@@ -234,27 +234,6 @@ func dequantizeLinear(c *context) []*ir.Value {
 	return []*ir.Value{c.dequantize(c.input(0), c.grid(1))}
 }
 
-// dynamicQuantizeLinear converts DynamicQuantizeLinear (version 11): scale and zero point from the
-// extremes of x and 0.
-func dynamicQuantizeLinear(c *context) []*ir.Value {
-	x := c.input(0)
-	var axes []int
-	for i := range x.Type.Shape {
-		axes = append(axes, i)
-	}
-	extreme := func(fn string) *ir.Value {
-		return c.binary(fn, c.reshape(c.add(ir.Reduce{Fn: fn, Axes: axes}, x)), c.floats([]float32{0}))
-	}
-	lo, hi := extreme("min"), extreme("max")
-	scale := c.binary("div", c.binary("sub", hi, lo), c.number(255))
-	// A tensor of zeros would have scale 0: it has 1, as in ONNX Runtime, and zero point 0.
-	safe := c.binary("add", scale, c.binary("sub", c.number(1), c.unary("sign", scale)))
-	zero := c.add(ir.Unary{Fn: "clip", P: [2]float32{0, 255}}, c.unary("round", c.binary("sub", c.number(0), c.binary("div", lo, safe))))
-	y := c.binary("add", c.unary("round", c.binary("div", x, safe)), zero)
-	y = c.add(ir.Cast{To: ir.U8}, c.add(ir.Unary{Fn: "clip", P: [2]float32{0, 255}}, y))
-	return []*ir.Value{y, c.reshape(safe), c.reshape(c.add(ir.Cast{To: ir.U8}, zero))}
-}
-
 // with converts as another operator would over these inputs.
 func (c *context) with(convert converter, in ...*ir.Value) *ir.Value {
 	if c.err != nil {
@@ -366,30 +345,4 @@ func qLinearConcat(c *context) []*ir.Value {
 	}
 	y := c.with(concat, parts...)
 	return []*ir.Value{c.quantize(y, yg, c.target(yg.zero))}
-}
-
-// shifted is an integer operand minus its zero point, as floats, which are exact: differences of bytes.
-func (c *context) shifted(q, zero *ir.Value, axis int) *ir.Value {
-	y := c.float(q)
-	if zero != nil {
-		y = c.binary("sub", y, c.float(c.spreadOver(zero, grid{axis: axis}, q.Type.Shape)))
-	}
-	if c.err == nil && y.Const != nil {
-		y.Steps = []float32{1}
-	}
-	return y
-}
-
-// convInteger converts ConvInteger (version 10).
-func convInteger(c *context) []*ir.Value {
-	x, w := c.shifted(c.input(0), c.optional(2), 0), c.shifted(c.input(1), c.optional(3), 0)
-	return []*ir.Value{c.add(ir.Cast{To: ir.I32}, c.with(conv, x, w))}
-}
-
-// matMulInteger converts MatMulInteger (version 10).
-func matMulInteger(c *context) []*ir.Value {
-	a, b := c.input(0), c.input(1)
-	x := c.shifted(a, c.optional(2), max(len(a.Type.Shape)-2, 0))
-	w := c.shifted(b, c.optional(3), max(len(b.Type.Shape)-1, 0))
-	return []*ir.Value{c.add(ir.Cast{To: ir.I32}, c.with(matmul, x, w))}
 }

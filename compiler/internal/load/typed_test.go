@@ -78,6 +78,10 @@ func TestShapesThatAreInputs(t *testing.T) {
 	if !errors.As(err, &list) || list.Nodes[0].Fix != "s" {
 		t.Fatalf("error is %v", err)
 	}
+	picture := model(17, in(input("x", 1, 3, 32, 32)), nil, node("NonZero", "x", "y"))
+	if _, err := Model(picture, Options{}); !errors.As(err, &list) || list.Nodes[0].Fix != "" {
+		t.Fatalf("a picture is to be fixed: %v", err)
+	}
 	r, err := Model(m, Options{Fixed: map[string][]float64{"s": {2, -1}}})
 	if err != nil || r.Graph.Out[0].Type.Shape.String() != "[2,3]" || len(r.Graph.In) != 1 {
 		t.Fatalf("fixed: %v, %v", r, err)

@@ -20,13 +20,16 @@ func conv(c *context) []*ir.Value {
 	}
 	win := c.window(ws[2:], x.Type.Shape[2:])
 	op := ir.Conv{Strides: win.strides, Dilations: win.dilations, Pads: win.pads, Group: c.attrInt("group", 1)}
-	// Weights become [kernel…, C/group, OC]: for one tap, a matrix with the output channels in rows.
+	return []*ir.Value{c.channelsFirst(c.convolution(op, c.channelsLast(x), c.kernelFirst(w), ws[0]))}
+}
+
+// kernelFirst turns weights into [kernel…, C/group, OC]: for one tap, a matrix with the output channels in rows.
+func (c *context) kernelFirst(w *ir.Value) *ir.Value {
 	perm := []int{}
-	for i := range n {
-		perm = append(perm, i+2)
+	for i := 2; i < len(w.Type.Shape); i++ {
+		perm = append(perm, i)
 	}
-	w = c.transpose(w, append(perm, 1, 0)...)
-	return []*ir.Value{c.channelsFirst(c.convolution(op, c.channelsLast(x), w, ws[0]))}
+	return c.transpose(w, append(perm, 1, 0)...)
 }
 
 // convolve adds op with the bias of input 2. Kernels take a bias that is known now; one that is
@@ -255,15 +258,15 @@ func (c *context) transposedPads(win window, spatial ir.Shape, extra []int) (bef
 		}
 		if want >= 0 {
 			total := full - want
-			if len(shape) < n {
-				total = max(total, 0) // SAME never pads the output
-			}
-			half := total >> 1 // of a negative total, where the output is larger, the most is after it
-			lo = total - half
+			half := max(total, 0) / 2
+			lo = max(total, 0) - half
 			if auto == "SAME_UPPER" {
 				lo = half
 			}
-			hi = total - lo
+			hi = total - lo // an output that is larger than the kernels reach is so behind, as in TensorFlow
+			if len(shape) < n {
+				hi = max(hi, 0) // SAME never pads the output
+			}
 		}
 		before = append(before, span-1-lo)
 		after = append(after, span-1-hi+extra[i])

@@ -11,7 +11,13 @@ import (
 // quantisation, and lets integers do it: convolutions and products with constant weights, sums and
 // products of two values, what moves elements, and functions of one value.
 func integers(g *ir.Graph) error {
-	if !slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { _, ok := n.Op.(ir.Dequantize); return ok }) {
+	if !slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
+		switch n.Op.(type) {
+		case ir.Dequantize, ir.OnGrid:
+			return true
+		}
+		return false
+	}) {
 		return nil
 	}
 	if err := moveBytes(g); err != nil {
@@ -63,7 +69,7 @@ func hoistTransposes(g *ir.Graph) error {
 		before := made[n.In[0]]
 		switch before.Op.(type) {
 		case ir.Dequantize:
-		case ir.Quantize:
+		case ir.Quantize, ir.OnGrid:
 			if made[before.In[0]] != nil { // bytes are turned in less time than floats
 				continue
 			}
@@ -74,7 +80,7 @@ func hoistTransposes(g *ir.Graph) error {
 		if err != nil {
 			return err
 		}
-		after, err := ir.NewNode(before.Name, before.Op, turned.Out[0])
+		after, err := ir.NewNode(before.Name, before.Op, append([]*ir.Value{turned.Out[0]}, before.In[1:]...)...)
 		if err != nil {
 			return err
 		}

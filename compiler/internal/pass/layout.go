@@ -61,10 +61,17 @@ func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 	case ir.Transpose, ir.Unary, ir.Binary, ir.Permuter:
 	case ir.Gather:
 		return s.sinkGather(n)
+	case ir.Grid: // the range of a tensor is that of its turned self
+		if p := s.made[n.In[0]]; p != nil {
+			if _, ok := p.Op.(ir.Transpose); ok {
+				n.In[0] = p.In[0]
+			}
+		}
+		return nil, nil
 	default:
 		return nil, nil // before the weights of a convolution are turned for nothing
 	}
-	perm, before := s.transposed(n)
+	perm, before, turned := s.transposed(n)
 	if perm == nil {
 		return nil, nil
 	}
@@ -74,7 +81,7 @@ func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 			both[i] = perm[p]
 		}
 		m, err := ir.NewNode(n.Name, ir.Transpose{Perm: both}, before...)
-		return []*ir.Node{m}, err
+		return append(turned, m), err
 	}
 	op := n.Op
 	if o, ok := op.(ir.Permuter); ok {
@@ -85,7 +92,7 @@ func (s *sinker) sink(n *ir.Node) ([]*ir.Node, error) {
 		return nil, err
 	}
 	t, err := ir.NewNode(n.Name, ir.Transpose{Perm: perm}, m.Out[0])
-	return []*ir.Node{m, t}, err
+	return append(turned, m, t), err
 }
 
 // sinkGather is sink for a choice of slices by a list of places, such as the nearest neighbours of
@@ -107,51 +114,87 @@ func (s *sinker) sinkGather(n *ir.Node) ([]*ir.Node, error) {
 	return []*ir.Node{m, after}, err
 }
 
-// transposed returns the permutation that all computed inputs of n went through, and the inputs
-// before it, constants turned back to match.
-func (s *sinker) transposed(n *ir.Node) (perm []int, before []*ir.Value) {
+// transposed returns the permutation that all computed inputs of n went through, and the inputs before it,
+// constants turned back to match. Scales of channels that [scaleOf] finds are computed anew by the nodes returned.
+func (s *sinker) transposed(n *ir.Node) (perm []int, before []*ir.Value, turned []*ir.Node) {
 	for _, v := range n.In {
-		if v.Const != nil {
+		if v.Const != nil || single(v) || s.scaleOf(v) >= 0 {
 			continue
 		}
 		p := s.made[v]
 		if p == nil {
-			return nil, nil
+			return nil, nil, nil
 		}
 		t, ok := p.Op.(ir.Transpose)
 		if !ok || perm != nil && !slices.Equal(perm, t.Perm) {
-			return nil, nil
+			return nil, nil, nil
 		}
 		perm = t.Perm
 	}
 	if perm == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	for _, v := range n.In {
-		if v.Const == nil {
-			before = append(before, s.made[v].In[0])
-			continue
+		if len(v.Type.Shape) > len(perm) {
+			return nil, nil, nil
 		}
-		key := turning{v, fmt.Sprint(perm)}
-		c, ok := s.turned[key]
-		if !ok {
-			c = turnBack(v, perm)
-			s.turned[key] = c
+		p := s.made[v]
+		switch i := s.scaleOf(v); {
+		case v.Const != nil:
+			v = s.turnBack(v, perm)
+		case single(v):
+		case i >= 0:
+			in := slices.Clone(p.In)
+			if in[i] = s.turnBack(in[i], perm); in[i] == nil {
+				return nil, nil, nil
+			}
+			m, err := ir.NewNode(p.Name, p.Op, in...)
+			if err != nil {
+				return nil, nil, nil
+			}
+			turned, v = append(turned, m), m.Out[0]
+		default:
+			v = p.In[0]
 		}
-		if c == nil {
-			return nil, nil
+		if v == nil {
+			return nil, nil, nil
 		}
-		before = append(before, c)
+		before = append(before, v)
 	}
-	return perm, before
+	return perm, before, turned
 }
 
-// turnBack returns constant c, extended to the rank of perm, so that the transpose perm of it is c;
-// nil if c has too many axes.
-func turnBack(c *ir.Value, perm []int) *ir.Value {
-	if len(c.Type.Shape) > len(perm) {
-		return nil
+// scaleOf returns which input of the node that made v holds constants, if the other is one computed value, as
+// where the scale of an activation meets those of the channels of weights; or -1.
+func (s *sinker) scaleOf(v *ir.Value) int {
+	p := s.made[v]
+	if p == nil || single(v) {
+		return -1
 	}
+	if _, ok := p.Op.(ir.Binary); ok {
+		for i, c := range p.In {
+			if f := p.In[1-i]; c.Const != nil && f.Const == nil && single(f) && len(f.Type.Shape) <= len(c.Type.Shape) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// single reports whether v is one value, which is the same however it is turned: a scale that is computed.
+func single(v *ir.Value) bool { return v.Type.Shape.Elems() == 1 }
+
+// turnBack returns constant c, extended to the rank of perm, so that the transpose perm of it is c; nil if it
+// cannot be turned.
+func (s *sinker) turnBack(c *ir.Value, perm []int) *ir.Value {
+	key := turning{c, fmt.Sprint(perm)}
+	if s.turned[key] == nil {
+		s.turned[key] = turnBack(c, perm)
+	}
+	return s.turned[key]
+}
+
+func turnBack(c *ir.Value, perm []int) *ir.Value {
 	full := slices.Concat(slices.Repeat(ir.Shape{1}, len(perm)-len(c.Type.Shape)), c.Type.Shape)
 	inverse := make([]int, len(perm))
 	for i, p := range perm {

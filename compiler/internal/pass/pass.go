@@ -27,6 +27,7 @@ var List = []Pass{
 	{Name: "norms", Run: norms},                     // as is the normalisation of a layer
 	{Name: "affine", Run: foldAffine},               // batch normalisation goes into the weights before it
 	{Name: "integers", Run: integers},               // quantised models compute with bytes where they can
+	{Name: "scales", Run: scales},                   // and their sums become floats where they are computed
 	{Name: "epilogues", Run: fuseEpilogues},         // residual and activation go into the kernel that computes their input
 	{Name: "products", Run: products},               // products of two computed values take and leave their tensors turned
 	{Name: "pads", Run: explicitPads, Needed: true}, // padding that no producer can write around its output becomes a node
