@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -37,8 +36,8 @@ type lender struct {
 	r       *release
 	purpose purpose
 	store   Store
-	ticks   uint64 // readings of the rehearsed clock
-	random  *rand.ChaCha8
+	ticks   uint64           // readings of the rehearsed clock
+	random  *abi.FixedRandom // nil: real
 }
 
 // processStart is what monotonic counts from.
@@ -72,7 +71,7 @@ func (m *Module) instanceConfig(r *release, why purpose) engine.InstanceConfig {
 	switch why {
 	case rehearsing:
 		l.store = newOverlay(nil)
-		l.random = rand.NewChaCha8([32]byte{})
+		l.random = &abi.FixedRandom{}
 	case following:
 		l.store = newOverlay(g.kv)
 	}

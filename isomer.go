@@ -245,13 +245,23 @@ func openModule(path string, most int64) (*os.File, os.FileInfo, error) {
 		err = errors.New("not a regular file")
 	}
 	if err == nil && st.Size() > most {
-		err = fmt.Errorf("%d bytes, with this memory limit a module has at most %d", st.Size(), most)
+		err = tooLarge(st.Size(), most)
 	}
 	if err != nil {
 		_ = f.Close()
 		return refuse(err)
 	}
 	return f, st, nil
+}
+
+// tooLarge is a limit that can be raised, unless it is that of all modules.
+func tooLarge(size, most int64) error {
+	if most == maxFile {
+		return fmt.Errorf("%d bytes, a module has at most %d", size, most)
+	}
+	return &engine.LimitError{Limit: engine.MemorySz, Detail: fmt.Sprintf(
+		"a file of %d bytes; where an instance may have %d bytes of memory (WithMemoryLimit), a module has at most %d",
+		size, most-maxCode, most)}
 }
 
 func readModule(path string, most int64) ([]byte, error) {

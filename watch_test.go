@@ -3,6 +3,7 @@ package isomer_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/engine/enginetest"
 	"github.com/isomer-iot/isomer/wasm"
 )
@@ -339,8 +341,12 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	write(t, big, nil)
 	must(t, os.Truncate(big, 100<<20)) // sparse: it costs nothing
 	for _, path := range []string{dir, os.DevNull, big} {
-		if _, err := isomer.Open(t.Context(), path, isomer.WithMemoryLimit(1<<20)); err == nil {
+		_, err := isomer.Open(t.Context(), path, isomer.WithMemoryLimit(1<<20))
+		if err == nil {
 			t.Errorf("%s was opened", path)
+		}
+		if limit, ok := errors.AsType[*engine.LimitError](err); ok != (path == big) || ok && limit.Limit != engine.MemorySz {
+			t.Errorf("%s: error %v is of the memory limit: %v", path, err, ok)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package abi
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 )
 
 // LayersSection is the name of the custom section that lists the layers of a compiled network, for tools
@@ -28,11 +30,22 @@ type Layer struct {
 // EncodeLayers returns the content of the section LayersSection.
 func EncodeLayers(layers []Layer) ([]byte, error) { return json.Marshal(layers) }
 
-// DecodeLayers reads the content of the section LayersSection. The indices of functions are not checked.
+// DecodeLayers reads the content of the section LayersSection. Its numbers add up: no count or extent is
+// negative, and the multiply-adds of all layers fit an int64. The indices of functions are not checked.
 func DecodeLayers(payload []byte) ([]Layer, error) {
 	var layers []Layer
 	if err := json.Unmarshal(payload, &layers); err != nil {
 		return nil, fmt.Errorf("section %s: %w", LayersSection, err)
+	}
+	left := int64(math.MaxInt64)
+	for i, l := range layers {
+		if l.MACs < 0 || l.MACs > left {
+			return nil, fmt.Errorf("section %s: layer %d, %q: %d multiply-adds", LayersSection, i, l.Name, l.MACs)
+		}
+		left -= l.MACs
+		if slices.ContainsFunc(l.Output, func(n int) bool { return n < 0 }) {
+			return nil, fmt.Errorf("section %s: layer %d, %q: an output of the shape %.80s", LayersSection, i, l.Name, fmt.Sprint(l.Output))
+		}
 	}
 	return layers, nil
 }

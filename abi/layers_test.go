@@ -23,3 +23,16 @@ func TestLayersRoundTrip(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who reads the list adds the counts up and prints the shapes.
+func TestLayersThatLie(t *testing.T) {
+	for _, payload := range []string{
+		`[{"name":"l","macs":-1}]`,
+		`[{"name":"k","macs":9223372036854775807},{"name":"l","macs":1}]`,
+		`[{"name":"l","output":[1,-1]}]`,
+	} {
+		if _, err := DecodeLayers([]byte(payload)); err == nil || !strings.Contains(err.Error(), `"l"`) {
+			t.Errorf("%.80s: %v", payload, err)
+		}
+	}
+}

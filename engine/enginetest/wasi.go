@@ -59,7 +59,8 @@ func WASIForwarder() []byte {
 	m.Export(abi.ExportMemory, wasm.KindMemory, m.AddMemory(1, 1))
 	m.AddData(64, []byte("\x80\x00\x00\x00\x05\x00\x00\x00"))
 	m.AddData(128, []byte("hello"))
-	for name, t := range types {
+	for _, name := range WASINames() {
+		t := types[name]
 		c := wasm.NewCode(t.Params...)
 		for k := range t.Params {
 			c.Get(c.Param(k))
@@ -223,7 +224,7 @@ func testWASIGrants(t *testing.T, e engine.Engine) {
 		return binary.LittleEndian.Uint64(mem), string(mem[8:24])
 	}
 	// What golden cases may have recorded, on whichever engine.
-	const wantClock, wantRandom = 1640995200 * 1e9, "538c7f96b164bf1b97bb9f4bb472e89f"
+	const wantClock, wantRandom = 1640995200 * 1e9, "956eeb2f2632d7bd03f166b233e3ef28"
 	clock, random := read(engine.WASI{})
 	if clock != wantClock || len(random) != 16 || hex.EncodeToString([]byte(random)) != wantRandom {
 		t.Errorf("without a grant: %d, %s", clock, hex.EncodeToString([]byte(random)))

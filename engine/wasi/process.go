@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"math"
-	mathrand "math/rand"
 	"slices"
 	"time"
 )
@@ -112,10 +111,7 @@ func randomGet(s *System, a []uint64) errno {
 			_, _ = rand.Read(part) // never fails
 			continue
 		}
-		if s.random == nil { // 5 KB that few modules need
-			s.random = mathrand.New(mathrand.NewSource(seed))
-		}
-		s.random.Read(part)
+		_, _ = s.random.Read(part)
 	}
 	return success
 }

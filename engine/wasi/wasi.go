@@ -15,11 +15,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
 )
 
@@ -33,7 +33,7 @@ type System struct {
 	fds        []*descriptor // by number; nil: closed
 	wall, mono int64         // ns, what the next reading says where the clock is not the machine's
 	began      time.Time     // of the real clock
-	random     *rand.Rand    // nil: not used yet
+	random     abi.FixedRandom
 	listing    listing
 
 	// Of the call under way: it is no argument, because an argument would be an allocation a call.
@@ -42,12 +42,10 @@ type System struct {
 	end error // ends the guest's call
 }
 
-// Clocks that are not the machine's begin here and go on by a millisecond a reading; the numbers are
-// those with which the first versions ran, and golden cases may hold what follows from them.
+// Clocks that are not the machine's begin here and go on by a millisecond a reading (docs/abi.md section 9).
 const (
 	firstWall = 1640995200 * 1e9 // 2022-01-01 00:00 UTC
 	tick      = 1e6
-	seed      = 42
 )
 
 // New opens what grant names. Close the System with its instance.

@@ -86,12 +86,16 @@ func (c *code) Instantiate(ctx context.Context, cfg engine.InstanceConfig) (engi
 }
 
 func (c *code) instantiate(ctx context.Context, mc wazero.ModuleConfig, inst *instance) (err error) {
+	own := &linear{}
 	defer func() {
 		if r := recover(); r != nil {
 			err = &engine.StartError{Func: "instantiation", Cause: fmt.Errorf("panic in the engine: %v", r)}
 		}
+		if err != nil {
+			own.free()
+		}
 	}()
-	inst.crossing = crossing{i: inst, Context: experimental.WithImportResolver(context.Background(), c.outside.resolve)}
+	inst.crossing = crossing{i: inst, Context: experimental.WithMemoryAllocator(experimental.WithImportResolver(context.Background(), c.outside.resolve), own)}
 	inst.ctx, inst.depth = ctx, 1
 	mod, err := c.runtime.InstantiateModule(&inst.crossing, c.compiled, mc)
 	inst.ctx, inst.depth = nil, 0

@@ -71,6 +71,9 @@ func (i *instance) Global(name string) (uint64, bool) {
 }
 
 func (i *instance) Close() error {
+	if i.mem != nil {
+		i.mem.closed = true
+	}
 	return errors.Join(i.mod.Close(context.Background()), i.wasi.Close())
 }
 
@@ -118,14 +121,25 @@ func (f *function) nested(ctx context.Context, stack []uint64) error {
 	return nil
 }
 
-type memory struct{ m api.Memory }
+type memory struct {
+	m      api.Memory
+	closed bool // its addresses are given back
+}
 
 func (m *memory) Bytes() []byte {
+	if m.closed {
+		return nil
+	}
 	b, _ := m.m.Read(0, m.m.Size())
 	return b
 }
 
-func (m *memory) Grow(pages uint32) (uint32, bool) { return m.m.Grow(pages) }
+func (m *memory) Grow(pages uint32) (uint32, bool) {
+	if m.closed {
+		return 0, false
+	}
+	return m.m.Grow(pages)
+}
 
 // failure turns what wazero reports into the seam's errors. wazero marks a trap by text alone:
 // "wasm error: REASON\nwasm stack trace:\n\tframe…".

@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
+	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/engine/enginetest"
 )
@@ -69,7 +70,7 @@ func TestWASIAnswersAsTheLibrary(t *testing.T) {
 	}
 	theirs := func(name string, args []uint64) string {
 		var out bytes.Buffer
-		m, err := rt.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("").WithStdout(&out).WithStderr(&out))
+		m, err := rt.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("").WithStdout(&out).WithStderr(&out).WithRandSource(&abi.FixedRandom{}))
 		if err != nil {
 			t.Fatal(err)
 		}
