@@ -73,7 +73,7 @@ func TestAnswerOnTerminal(t *testing.T) {
 	}
 	for _, c := range cases {
 		var out bytes.Buffer
-		err := new(callFlags).write(streams{out: &out, outTerminal: true}, answer{body: []byte(c.body), encoding: abi.Raw})
+		err := new(callFlags).write(t.Context(), streams{out: &out, outTerminal: true}, answer{body: []byte(c.body), encoding: abi.Raw})
 		if out.String() != c.want || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%q: wrote %q, %v", c.body, &out, err)
 		}

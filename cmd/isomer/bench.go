@@ -200,7 +200,7 @@ func (r benchResult) print(w io.Writer, top int) error {
 			if l.MACs > 0 {
 				macs, speed = count(l.MACs), fmt.Sprintf("%.1f", l.Rate)
 			}
-			t.row(quoteName(l.Name), l.Op, dims(l.Output), macs, fmt.Sprintf("%.3f", l.MS), speed, fmt.Sprintf("%.1f %%", 100*l.Share))
+			t.row(lastOf(l.Name), lastOf(l.Op), lastOf(dims(l.Output)), macs, fmt.Sprintf("%.3f", l.MS), speed, fmt.Sprintf("%.1f %%", 100*l.Share))
 		}
 		if err := t.flush(); err != nil {
 			return err
@@ -210,11 +210,10 @@ func (r benchResult) print(w io.Writer, top int) error {
 	return err
 }
 
-// quoteName fits the name of a layer, which is the model's, to a line of the table.
-func quoteName(name string) string {
+// lastOf fits what the module says of a layer to a line of the table: the end of a name tells most.
+func lastOf(name string) string {
 	const longest = 48
-	name = strings.Trim(strconv.Quote(name), `"`)
-	if r := []rune(name); len(r) > longest {
+	if r := []rune(plain(name)); len(r) > longest {
 		name = "…" + string(r[len(r)-longest+1:])
 	}
 	return name

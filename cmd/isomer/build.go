@@ -91,15 +91,15 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	if err := f.check.valid(c); err != nil {
 		return err
 	}
+	if err := f.tune.valid(c); err != nil {
+		return err
+	}
 	output := f.output
 	if output == "" {
 		output = trimExt(filepath.Base(model)) + ".wasm"
 	}
-	if same(model, output) {
-		return usage(c, "the module would replace the model %s", model)
-	}
-	if f.report != "" && (same(model, f.report) || filepath.Clean(f.report) == filepath.Clean(output)) {
-		return usage(c, "the report would replace %s", f.report)
+	if err := f.distinct(c, model, config, output); err != nil {
+		return err
 	}
 	tiles, err := f.tune.read(output)
 	if err != nil {
@@ -133,7 +133,7 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 			return err
 		}
 	}
-	if err := writeFile(output, m.Bytes); err != nil {
+	if err := writeFile(c.Context(), output, m.Bytes); err != nil {
 		return err
 	}
 	show.stage("measure")
@@ -145,7 +145,7 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 	r := newBuildResult(output, m, took, e)
 	r.Check = ch
 	if f.report != "" {
-		if err := r.writeReport(f.report, m, e); err != nil {
+		if err := r.writeReport(c.Context(), f.report, m, e); err != nil {
 			return err
 		}
 	}
@@ -153,6 +153,30 @@ func (f *buildFlags) build(c *cobra.Command, std streams, model string) error {
 		return writeJSON(std.out, r)
 	}
 	return r.print(std.out)
+}
+
+// distinct refuses to write over what is read, or one result over another.
+func (f *buildFlags) distinct(c *cobra.Command, model, config, output string) error {
+	type file struct{ what, path string }
+	taken := []file{{"model", model}, {"settings", config}, {"labels", f.labels}}
+	for _, path := range f.check.cases {
+		taken = append(taken, file{"case", path})
+	}
+	written := []file{{"module", output}, {"report", f.report}}
+	if profile := f.tune.path(output); f.tune.on {
+		written = append(written, file{"profile", profile})
+	} else {
+		taken = append(taken, file{"profile", profile})
+	}
+	for _, w := range written {
+		for _, t := range taken {
+			if w.path != "" && t.path != "" && same(w.path, t.path) {
+				return usage(c, "the %s would replace the %s %s", w.what, t.what, t.path)
+			}
+		}
+		taken = append(taken, w)
+	}
+	return nil
 }
 
 // notes are what the module does that its maker may not have meant.
@@ -266,7 +290,7 @@ func (f *buildFlags) fixInputs(c *cobra.Command) error {
 
 // readLabels reads one name a line. Line ends of Windows and empty lines at the end are not part of it.
 func readLabels(path string) ([]string, error) {
-	b, err := os.ReadFile(path)
+	b, err := readRegular(path, maxText)
 	if err != nil {
 		return nil, err
 	}
@@ -284,11 +308,16 @@ func readLabels(path string) ([]string, error) {
 // trimExt is a path without the extension of its file.
 func trimExt(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) }
 
-// same reports whether two paths are one file.
+// same reports whether two paths are one regular file, or would be once it is written.
 func same(a, b string) bool {
 	ia, errA := os.Stat(a)
 	ib, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(ia, ib)
+	if errA == nil && errB == nil {
+		return ia.Mode().IsRegular() && os.SameFile(ia, ib)
+	}
+	pa, errA := filepath.Abs(a)
+	pb, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && pa == pb
 }
 
 // failed makes the compiler's error fit a terminal, and with --json lists every node for a script.

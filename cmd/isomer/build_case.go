@@ -61,7 +61,7 @@ func (c *modelCase) picture(path string, m abi.Manifest) error {
 	if m.Image == nil {
 		return hint(fmt.Errorf("%s: the model takes no picture", path), "give its tensors as .npy or .pb")
 	}
-	file, err := os.ReadFile(path)
+	file, err := readRegular(path, maxModule)
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,19 @@ func (c *modelCase) picture(path string, m abi.Manifest) error {
 		return hint(fmt.Errorf("%s: %w", path, err), caseAdvice)
 	}
 	c.image = &p
+	return nil
+}
+
+// prepare makes the network's input of a picture.
+func (c *modelCase) prepare(ref *compiler.Reference) error {
+	if c.image == nil {
+		return nil
+	}
+	b, err := ref.Prepare(c.image.Width, c.image.Height, c.image.RGB)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	c.inputs = [][]byte{b}
 	return nil
 }
 
@@ -125,7 +138,7 @@ func (c *modelCase) folder(dir string, m abi.Manifest) error {
 
 // readTensor reads a tensor of that type and shape. Axes of one element more or less do not matter.
 func readTensor(path string, want abi.TensorSpec) ([]byte, error) {
-	file, err := os.ReadFile(path)
+	file, err := readRegular(path, maxTensor)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,9 @@ func (f *checkFlags) add(c *cobra.Command) {
 	flags.Float64Var(&f.tol, "tolerance", 0, "let floats differ by `T` times max(1, |want|) (default 0.001; with int8 weights and for quantised models the root mean square counts, 0.4 of the values')")
 }
 
+// maxRandom bounds the random inputs: each has a line in the table.
+const maxRandom = 1_000_000
+
 // goldenBytes bounds a golden case: manifests are read whole at each load, as base64 in JSON.
 const goldenBytes = 64 << 10
 
@@ -58,8 +61,10 @@ func (f *checkFlags) valid(c *cobra.Command) error {
 	f.on = f.on || len(f.cases) > 0
 	given := c.Flags().Changed
 	switch {
-	case f.random < 0 || f.golden < 0:
-		return usage(c, "--random and --golden must not be negative")
+	case f.random < 0 || f.random > maxRandom:
+		return usage(c, "--random %d: want 0 to %d", f.random, maxRandom)
+	case f.golden < 0:
+		return usage(c, "--golden must not be negative")
 	case given("tolerance") && !(f.tol > 0 && f.tol <= math.MaxFloat64):
 		return usage(c, "--tolerance must be a number above 0")
 	}
@@ -74,12 +79,16 @@ func (f *checkFlags) valid(c *cobra.Command) error {
 	return nil
 }
 
+// quantised reports whether an operator computes with bytes, or makes them.
+func quantised(o compiler.OperatorCount) bool {
+	return slices.ContainsFunc([]string{"Quantize", "DequantizeLinear", "QLinear", "QGemm", "ConvInteger", "MatMulInteger"}, func(part string) bool {
+		return strings.Contains(o.Op, part)
+	})
+}
+
 func (f *checkFlags) tolerance(c *cobra.Command, m *compiler.Module, w compiler.Weights) tolerance {
 	t := tolerance{value: 1e-3}
-	quantised := slices.ContainsFunc(m.Stats.Operators, func(o compiler.OperatorCount) bool {
-		return strings.Contains(o.Op, "QuantizeLinear") || strings.Contains(o.Op, "QLinear") || strings.HasSuffix(o.Op, "Integer")
-	})
-	if quantised || w == compiler.WeightsInt8 {
+	if slices.ContainsFunc(m.Stats.Operators, quantised) || w == compiler.WeightsInt8 {
 		t = tolerance{0.4, true, 2}
 	}
 	if c.Flags().Changed("tolerance") {
@@ -116,7 +125,7 @@ func (f *buildFlags) checkModule(c *cobra.Command, model string, m *compiler.Mod
 	if err != nil {
 		return nil, err
 	}
-	cases, err := f.check.read(m.Manifest, ref)
+	given, err := f.check.read(m.Manifest, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +143,13 @@ func (f *buildFlags) checkModule(c *cobra.Command, model string, m *compiler.Mod
 	out := &checked{}
 	k := checker{ref: ref, mod: mod, manifest: m.Manifest, tol: f.check.tolerance(c, m, f.opt.Weights), show: show}
 	var golden []abi.Golden
-	for _, one := range cases {
+	for i := range len(given) + f.check.random {
+		var one modelCase
+		if i < len(given) {
+			one = given[i]
+		} else if one, err = randomCase(i-len(given), m.Manifest, ref); err != nil { // one at a time: there may be many
+			return nil, err
+		}
 		r, err := k.compare(ctx, one)
 		if err != nil {
 			return nil, err
@@ -185,27 +200,23 @@ func (f *checkFlags) read(m abi.Manifest, ref *compiler.Reference) ([]modelCase,
 		if err != nil {
 			return nil, err
 		}
-		cases = append(cases, c)
-	}
-	for n := range f.random {
-		c := modelCase{name: fmt.Sprintf("random %d", n+1)}
-		if m.Image != nil {
-			c.image = randomPicture(uint64(n))
-		} else {
-			c.inputs = ref.Random(uint64(n))
+		if err := c.prepare(ref); err != nil {
+			return nil, err
 		}
 		cases = append(cases, c)
-	}
-	for k, c := range cases {
-		if c.image != nil {
-			b, err := ref.Prepare(c.image.Width, c.image.Height, c.image.RGB)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			cases[k].inputs = [][]byte{b}
-		}
 	}
 	return cases, nil
+}
+
+// randomCase is the n-th random input, always the same.
+func randomCase(n int, m abi.Manifest, ref *compiler.Reference) (modelCase, error) {
+	c := modelCase{name: fmt.Sprintf("random %d", n+1)}
+	if m.Image == nil {
+		c.inputs = ref.Random(uint64(n))
+		return c, nil
+	}
+	c.image = randomPicture(uint64(n))
+	return c, c.prepare(ref)
 }
 
 // randomPicture is small, since it becomes a golden case: 3 kB.
@@ -298,7 +309,7 @@ func (k *checker) classified(ctx context.Context, c modelCase, want []float64) e
 		}
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Top) == 0 {
-		return fmt.Errorf("%s: the module answers %.80q", c.name, body)
+		return hint(fmt.Errorf("%s: the module answers %.80q", c.name, body), "classes that are all NaN have no order: check --scale, --mean and --std")
 	}
 	largest := 1.
 	if k.tol.rms {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isomer-iot/isomer"
 	"github.com/isomer-iot/isomer/abi"
+	"github.com/isomer-iot/isomer/compiler"
 	"github.com/isomer-iot/isomer/engine"
 	"github.com/isomer-iot/isomer/engine/wazero"
 )
@@ -85,7 +86,7 @@ func compileChecked(t *testing.T) (goldenModule, error) {
 	}
 	defer mod.Close()
 	manifest, _ := mod.Manifest()
-	bin, err := readInput(streams{}, out)
+	bin, err := readInput(t.Context(), streams{}, out)
 	return goldenModule{bin, manifest}, err
 }
 
@@ -118,6 +119,18 @@ func TestCompareTensor(t *testing.T) {
 	} {
 		if d := compareTensor(c.spec, c.got, c.want, c.tol); (d.Over <= 1) != c.same {
 			t.Errorf("%v for %v: %+v", c.got, c.want, d)
+		}
+	}
+}
+
+func TestQuantisedOperatorsAreKnown(t *testing.T) {
+	for op, want := range map[string]bool{
+		"QuantizeLinear": true, "DequantizeLinear": true, "DynamicQuantizeLinear": true, "QLinearConv": true, "MatMulInteger": true, "ConvInteger": true,
+		"com.microsoft.QGemm": true, "com.microsoft.DynamicQuantizeMatMul": true, "com.microsoft.MatMulIntegerToFloat": true,
+		"Conv": false, "MatMul": false, "Unique": false,
+	} {
+		if got := quantised(compiler.OperatorCount{Op: op}); got != want {
+			t.Errorf("%s: %v, want %v", op, got, want)
 		}
 	}
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func configure(c *cobra.Command, path, model string) (string, error) {
 	if beside {
 		path = filepath.Join(filepath.Dir(model), configFile)
 	}
-	b, err := os.ReadFile(path)
+	b, err := readRegular(path, maxText)
 	if beside && errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -52,7 +53,15 @@ func configure(c *cobra.Command, path, model string) (string, error) {
 
 func applyConfig(c *cobra.Command, path string, b []byte) error {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	err := d.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return nil // empty
+	}
+	if err == nil && !errors.Is(d.Decode(new(yaml.Node)), io.EOF) {
+		err = errors.New("more behind the settings")
+	}
+	if err != nil {
 		return hint(fmt.Errorf("%s: %w", path, err), "docs/build.md has an example")
 	}
 	if len(doc.Content) == 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -194,10 +195,10 @@ func (r buildResult) print(w io.Writer) error {
 }
 
 // writeReport writes the page about the module.
-func (r buildResult) writeReport(path string, m *compiler.Module, e expectation) error {
+func (r buildResult) writeReport(ctx context.Context, path string, m *compiler.Module, e expectation) error {
 	var html bytes.Buffer
 	if err := page.Write(&html, page.Page{Title: r.Name, Facts: r.rows(), Stats: m.Stats, Times: e.times, TimedOn: e.on}); err != nil {
 		return err
 	}
-	return writeFile(path, html.Bytes())
+	return writeFile(ctx, path, html.Bytes())
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +24,14 @@ type tuneFlags struct {
 	profile string
 }
 
+// valid refuses what would be ignored.
+func (f *tuneFlags) valid(c *cobra.Command) error {
+	if c.Flags().Changed("tune-engine") && !f.on {
+		return usage(c, "--tune-engine measures with --tune alone")
+	}
+	return nil
+}
+
 func (f *tuneFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.BoolVar(&f.on, "tune", false, "measure tiles for each kernel that the profile lacks, keep the fastest, and add them to the profile; the last bits of results may change. Products of bytes have one tile")
@@ -40,12 +47,9 @@ type profile struct {
 	Tiles   map[string]compiler.Tile `json:"tiles"`
 }
 
-// maxProfile is the most that is read of a profile.
-const maxProfile = 16 << 20
-
 // readProfile reads a profile. One that is not there is empty if it is about to be measured.
 func readProfile(path string, mayLack bool) (profile, error) {
-	b, err := readRegular(path, maxProfile)
+	b, err := readRegular(path, maxText)
 	if mayLack && errors.Is(err, fs.ErrNotExist) {
 		return profile{}, nil
 	}
@@ -53,9 +57,7 @@ func readProfile(path string, mayLack bool) (profile, error) {
 		return profile{}, err
 	}
 	var p profile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := strictJSON(b, &p); err != nil {
 		return profile{}, hint(fmt.Errorf("%s is no profile: %w", path, err), "--tune writes profiles")
 	}
 	return p, nil
@@ -113,7 +115,7 @@ func (f *tuneFlags) extend(c *cobra.Command, show *progress, p *profile, output 
 	if err != nil {
 		return err
 	}
-	return writeFile(f.path(output), append(b, '\n'))
+	return writeFile(c.Context(), f.path(output), append(b, '\n'))
 }
 
 // compileFunc compiles the model with tiles.

@@ -18,12 +18,13 @@ type callFlags struct {
 	json, image, input, args string
 	size, output             string
 	host                     hostFlags
+	remote                   remoteFlags
 }
 
 func callCommand(std streams) *cobra.Command {
 	var f callFlags
 	c := &cobra.Command{
-		Use:   "call FILE [FUNCTION]",
+		Use:   "call FILE|MODULE [FUNCTION]",
 		Short: "Call one function of a module",
 		Long: `Call one function of a module and print its answer.
 
@@ -33,19 +34,28 @@ inputs as raw little-endian bytes, one tensor after the other, and print JSON, o
 their outputs with --output. A command, which is a whole WASI program, gets the input as its stdin, by default
 isomer's own, and its stdout is the answer; FUNCTION may be left out.
 
+With --on the module is the fleet's, by its name, and a node answers.
+
 ` + allowHelp,
 		Example: `  isomer call model.wasm classify --image photo.jpg
   isomer call model.wasm run --input x.f32 --output y.f32
   isomer call meter/meter.wasm total --json '[250, 750]'
   isomer call math.wasm add --args 1,2
   echo to be or not to be | isomer call words.wasm
+  isomer call digits classify --on node=dev7 --image frame.jpg
   isomer call station.wasm poll --allow log --allow kv=state --allow http=api.example.com`,
 		Args: callOperands,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := oneOf(c, "json", "image", "input", "args"); err != nil {
 				return err
 			}
-			return f.call(c, std, args)
+			if f.remote.on == "" {
+				return f.call(c, std, args)
+			}
+			if len(args) != 2 {
+				return usage(c, "with --on say MODULE and FUNCTION")
+			}
+			return f.callOn(c, std, args[0], args[1])
 		},
 	}
 	flags := c.Flags()
@@ -56,6 +66,7 @@ isomer's own, and its stdout is the answer; FUNCTION may be left out.
 	flags.StringVar(&f.size, "size", "", "`WxH` in pixels, when the picture is raw RGB")
 	flags.StringVar(&f.output, "output", "", "write the answer's bytes to a `FILE`")
 	f.host.add(c)
+	f.remote.add(c)
 	return c
 }
 
@@ -91,7 +102,7 @@ func (f *callFlags) call(c *cobra.Command, std streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.write(std, a)
+	return f.write(c.Context(), std, a)
 }
 
 // await runs work and stops waiting for it when ctx ends: a compilation that nothing interrupts does not keep
@@ -147,7 +158,7 @@ func (f *callFlags) read(c *cobra.Command, std streams, m *isomer.Module, fn abi
 	case given("image") && !takesImage(fn):
 		return nil, nil, hint(fmt.Errorf("%s takes no picture", fn.Name), "%s", inputAdvice(fn))
 	case given("image"):
-		p, err := readPicture(std, f.image, f.size, imageSpec(m))
+		p, err := readPicture(c.Context(), std, f.image, f.size, imageSpec(m))
 		return nil, &p, err
 	case given("json"):
 		b, err := readJSON(f.json, `quote it for the shell, such as --json '{"key": 1}'`)
@@ -159,10 +170,10 @@ func (f *callFlags) read(c *cobra.Command, std streams, m *isomer.Module, fn abi
 		b, err := readJSON("["+f.args+"]", "give numbers with commas between them, such as --args 1,2.5")
 		return b, nil, err
 	case given("input"):
-		b, err := readInput(std, f.input)
+		b, err := readInput(c.Context(), std, f.input)
 		return b, nil, err
 	case fn.Convention == abi.Command && !std.inTerminal:
-		b, err := readInput(std, "-")
+		b, err := readInput(c.Context(), std, "-")
 		return b, nil, err
 	}
 	return nil, nil, nil
@@ -181,9 +192,9 @@ func inputAdvice(fn abi.Function) string {
 	return "pass bytes with --input FILE"
 }
 
-func (f *callFlags) write(std streams, a answer) error {
+func (f *callFlags) write(ctx context.Context, std streams, a answer) error {
 	if f.output != "" {
-		return writeFile(f.output, a.body)
+		return writeFile(ctx, f.output, a.body)
 	}
 	if a.tensors == nil && a.encoding != abi.JSON {
 		if std.outTerminal && a.text() {

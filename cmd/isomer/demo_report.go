@@ -8,20 +8,23 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/isomer-iot/isomer/fleet"
 )
 
 // demoReport is what the demo found.
 type demoReport struct {
-	Layers []layerReport `json:"layers"`
-	// Compared is the number of frames, each under one version, whose answers at least two layers gave.
+	Nodes    []nodeReport    `json:"nodes"`
+	Rollouts []fleet.Rollout `json:"rollouts"` // of versions 1, 2 and 3
+	// Compared is the number of frames, each under one version, whose answers at least two nodes gave.
 	Compared int `json:"compared"`
 	// Different are those of them whose bytes were not the same everywhere.
 	Different []string `json:"different"`
 }
 
-type layerReport struct {
-	Layer       string            `json:"layer"`
-	Engine      string            `json:"engine"`
+type nodeReport struct {
+	Node        string            `json:"node"`
+	Layer       fleet.Layer       `json:"layer"`
 	Module      string            `json:"module"`
 	Version     string            `json:"version"`
 	SHA256      string            `json:"sha256"`
@@ -31,10 +34,8 @@ type layerReport struct {
 	Frames      int               `json:"frames"`
 	Right       int               `json:"right"` // frames read as the meter stood
 	Swaps       int               `json:"swaps"`
-	Refused     int               `json:"refused"`
-	Before      latency           `json:"before"`
-	During      latency           `json:"during"`
-	After       latency           `json:"after"`
+	Calm        latency           `json:"calm"`   // calls away from swaps
+	During      latency           `json:"during"` // calls within half a second of one
 	SwapTime    time.Duration     `json:"swapNanoseconds"`
 	CompileTime time.Duration     `json:"compileNanoseconds"`
 	Answers     map[string]string `json:"answers"` // "version/frame" → SHA-256
@@ -58,12 +59,12 @@ func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
 }
 
-// compare sets the answers of the layers against each other.
+// compare sets the answers of the nodes against each other.
 func (r *demoReport) compare() {
 	r.Different = []string{}
 	all := map[string][]string{}
-	for _, l := range r.Layers {
-		for key, digest := range l.Answers {
+	for _, n := range r.Nodes {
+		for key, digest := range n.Answers {
 			all[key] = append(all[key], digest)
 		}
 	}
@@ -78,26 +79,34 @@ func (r *demoReport) compare() {
 	}
 }
 
+// wanted are the ends of the rollouts of versions 1, 2 and 3.
+var wanted = []fleet.Phase{fleet.Completed, fleet.Completed, fleet.RolledBack}
+
 // verdict is an error that lists every promise of the demo that was not kept.
 func (r *demoReport) verdict() error {
 	var broken []error
 	bad := func(format string, args ...any) { broken = append(broken, fmt.Errorf(format, args...)) }
-	for _, l := range r.Layers {
-		if l.Failed > 0 || len(l.Errors) > 0 {
-			bad("%s: %d failed calls: %s", l.Layer, l.Failed, strings.Join(l.Errors, "; "))
+	for i, ro := range r.Rollouts {
+		if ro.Phase != wanted[i] {
+			broken = append(broken, &rolloutError{ro})
 		}
-		if l.Swaps != 1 || l.Refused != 1 {
-			bad("%s: %d swaps and %d refusals, want one each", l.Layer, l.Swaps, l.Refused)
+	}
+	for _, n := range r.Nodes {
+		if n.Failed > 0 || len(n.Errors) > 0 {
+			bad("%s: %d failed calls: %s", n.Node, n.Failed, strings.Join(n.Errors, "; "))
 		}
-		if l.SHA256 != r.Layers[0].SHA256 {
-			bad("%s serves %s, %s serves %s", l.Layer, l.SHA256, r.Layers[0].Layer, r.Layers[0].SHA256)
+		if n.Version != "2.0.0" || n.Swaps != 1 {
+			bad("%s serves version %q after %d swaps, want 2.0.0 after one", n.Node, n.Version, n.Swaps)
+		}
+		if n.SHA256 != r.Nodes[0].SHA256 {
+			bad("%s serves %s, %s serves %s", n.Node, n.SHA256, r.Nodes[0].Node, r.Nodes[0].SHA256)
 		}
 	}
 	if r.Compared == 0 {
-		bad("no frame was read by two layers under one version")
+		bad("no frame was read by two nodes under one version")
 	}
 	if len(r.Different) > 0 {
-		bad("answers differ between layers on %s", strings.Join(r.Different, ", "))
+		bad("answers differ between nodes on %s", strings.Join(r.Different, ", "))
 	}
 	return errors.Join(broken...)
 }
@@ -105,24 +114,25 @@ func (r *demoReport) verdict() error {
 func (r *demoReport) print(w io.Writer) error {
 	fmt.Fprintln(w)
 	t := newTable(w)
-	t.row("LAYER", "ENGINE", "MODULE", "SHA-256", "CALLS", "FAILED", "BEFORE p50 / p99", "DURING", "AFTER", "SWAP (of it compile)")
-	for _, l := range r.Layers {
-		t.row(l.Layer, l.Engine, l.Module+"@"+l.Version, l.SHA256[:16], l.Calls, l.Failed, l.Before, l.During, l.After,
-			fmt.Sprintf("%s (%s)", milliseconds(l.SwapTime), milliseconds(l.CompileTime)))
+	t.row("NODE", "LAYER", "MODULE", "SHA-256", "CALLS", "FAILED", "CALM p50 / p99", "DURING SWAPS", "SWAP (of it compile)")
+	frames, right, calls := 0, 0, 0
+	for _, n := range r.Nodes {
+		swap := "–"
+		if n.SwapTime > 0 {
+			swap = fmt.Sprintf("%s (%s)", milliseconds(n.SwapTime), milliseconds(n.CompileTime))
+		}
+		t.row(n.Node, n.Layer, n.Module+"@"+n.Version, fmt.Sprintf("%.16s", n.SHA256), n.Calls, n.Failed, n.Calm, n.During, swap)
+		frames, right, calls = frames+n.Frames, right+n.Right, calls+n.Calls
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
-	frames, right := 0, 0
-	for _, l := range r.Layers {
-		frames, right = frames+l.Frames, right+l.Right
-	}
 	fmt.Fprintf(w, "\nReadings: %d of %d frames read as the meter stood.\n", right, frames)
 	if r.verdict() == nil {
-		fmt.Fprintf(w, "Same binary on each layer: SHA-256 %s.\n", r.Layers[0].SHA256)
+		fmt.Fprintf(w, "Same binary on each layer: SHA-256 %s.\n", r.Nodes[0].SHA256)
 		fmt.Fprintf(w, "Outputs byte-identical on all layers: checked on %s under two versions, %d differences.\n",
 			plural(r.Compared, "frame"), len(r.Different))
-		fmt.Fprintln(w, "No call failed; the damaged file was refused everywhere.")
+		fmt.Fprintf(w, "None of %d calls failed; version 3 got no further than the canary's gate.\n", calls)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,12 @@ import (
 	"github.com/isomer-iot/isomer/cmd/isomer/internal/picture"
 	"github.com/isomer-iot/isomer/compiler"
 	"github.com/isomer-iot/isomer/engine"
+	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/client"
+	"github.com/isomer-iot/isomer/fleet/homeassistant"
+	"github.com/isomer-iot/isomer/fleet/node"
+	"github.com/isomer-iot/isomer/fleet/oci"
+	"github.com/isomer-iot/isomer/fleet/trust"
 	"github.com/isomer-iot/isomer/wasm"
 )
 
@@ -32,6 +39,14 @@ type hinted struct {
 }
 
 func (e *hinted) Unwrap() error { return e.error }
+
+// portHint says what to do where a port is taken. NATS's server has no other way of saying so than its text.
+func portHint(err error, text string) error {
+	if strings.Contains(err.Error(), "address already in use") {
+		return hint(err, "%s", text)
+	}
+	return err
+}
 
 // hint attaches advice to an error; nil stays nil.
 func hint(err error, format string, args ...any) error {
@@ -54,7 +69,7 @@ var hints = []struct {
 }{
 	{is(context.Canceled), "it was stopped by a signal"},
 
-	{as[*checkError], "this is a fault of the compiler, unless the case's output is wrong: --stop-after PASS finds the pass; please report it"},
+	{as[*checkError], "this is a fault of the compiler, unless the case's output is wrong, or the model ranks values (TopK, ArgMax, NonMaxSuppression) that are equal but for rounding: --stop-after PASS finds the pass; please report it"},
 	{is(compiler.ErrNotModel), "isomer build reads ONNX files and TensorFlow Lite files; export the model to ONNX first"},
 	{is(compiler.ErrMalformed), "the file is damaged or cut off: copy or export it again"},
 	{is(compiler.ErrModel), "export the model again; the checker of the onnx package says more about it"},
@@ -78,8 +93,33 @@ var hints = []struct {
 	{is(isomer.ErrOption), `run the command with --help to see its flags`},
 	{is(picture.ErrPicture), "pictures are JPEG, PNG, GIF, WebP, BMP, or raw RGB bytes with --size"},
 
+	{is(client.ErrUntrusted), "the address leads to another server than this fleet's hub, or --ca is of another fleet"},
+	{is(trust.ErrKey), "isomer keys show says which keys are in the folder; --keys names another"},
+	{is(trust.ErrTaken), "isomer releases lists what is signed; a version never changes"},
+	{is(trust.ErrConflict), "somebody else signed meanwhile: repeat the command"},
+	{is(node.ErrNotJoined), "isomer enroll on the developer's machine prints a token; start with --join TOKEN"},
+	{is(fleet.ErrInvalid), "run the command with --help to see what it takes"},
+
+	{is(oci.ErrDenied), "log in with docker login REGISTRY, or name another file of credentials with --registry-config"},
+	{is(oci.ErrNotFound), "check the name and the tag; oci://REGISTRY/REPOSITORY:TAG"},
+	{is(oci.ErrPlainHTTP), "leave --plain-http out; a registry on this machine is localhost or 127.0.0.1"},
+	{is(oci.ErrNotModule), "a module's artifact is what isomer push and wkg write: one layer of type application/wasm"},
+	{is(oci.ErrDamaged), "push it again; a registry between may have changed it"},
+	{notTLS, "a registry on this machine that speaks HTTP needs --plain-http"},
+
+	{is(homeassistant.ErrConfig), "docs/fleet.md has a section on Home Assistant"},
+
+	{is(client.ErrAway), "is the hub running, and does its address lead there from here? isomer hub --host NAME says under which name it is reached"},
+
 	{is(fs.ErrNotExist), "check the path; it is relative to the current directory"},
+	{is(syscall.ENOSPC), "make room on the disk, or write elsewhere"},
+	{is(syscall.EROFS), "the file system is read-only, write elsewhere"},
 	{is(fs.ErrPermission), "check who may read and write the file and its folder"},
+}
+
+// notTLS is what net/http says of a server that answers HTTPS with HTTP; it has no type.
+func notTLS(err error) bool {
+	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
 func limited(by engine.Limit) func(error) bool {
@@ -114,6 +154,8 @@ func report(w io.Writer, err error) int {
 		exit, advice = h.exit, h.hint
 	} else if text, ok := permissionHint(err); ok {
 		advice = text
+	} else if text, ok := hubHint(err); ok {
+		advice = text
 	} else {
 		for _, h := range hints {
 			if h.when(err) {
@@ -123,11 +165,24 @@ func report(w io.Writer, err error) int {
 		}
 	}
 	// Errors that list several things keep their lines, indented under the first.
-	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "\n  "))
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i, l := range lines {
+		lines[i] = line(l)
+	}
+	fmt.Fprintf(w, "error: %s\n", strings.Join(lines, "\n  "))
 	if advice != "" {
-		fmt.Fprintf(w, "hint: %s\n", advice)
+		fmt.Fprintf(w, "hint: %s\n", line(advice))
 	}
 	return exit
+}
+
+// line fits a line of an error to a terminal. A name alone may have megabytes.
+func line(s string) string {
+	const longest = 4000
+	if more := len(s) - longest; more > 0 {
+		s = strings.ToValidUTF8(s[:longest], "") + fmt.Sprintf("… and %d bytes more", more)
+	}
+	return plain(strings.ReplaceAll(s, "\t", "    "))
 }
 
 // noSuchCommand refuses arguments of the root command, with the commands that look alike.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -22,7 +27,7 @@ func TestWriteFile(t *testing.T) {
 	}
 	put := func(path, s string) {
 		t.Helper()
-		if err := writeFile(path, []byte(s)); err != nil {
+		if err := writeFile(t.Context(), path, []byte(s)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,8 +55,19 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("%s became %v, %v", os.DevNull, info.Mode(), err)
 	}
 
-	if err := writeFile(filepath.Join(dir, "missing", "m.wasm"), nil); err == nil {
+	if err := writeFile(t.Context(), filepath.Join(dir, "missing", "m.wasm"), nil); err == nil {
 		t.Error("no error for a folder that does not exist")
+	}
+	// An error names what was asked for, not the temporary file.
+	if err := writeFile(t.Context(), filepath.Join(dir, strings.Repeat("n", 250)), nil); err == nil || strings.Contains(err.Error(), "n.") || strings.Contains(err.Error(), ".n") {
+		t.Errorf("a name that is too long for a temporary one: %v", err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "m.wasm")
+	if err := os.Symlink("missing", nowhere); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(t.Context(), nowhere, nil); err == nil {
+		t.Error("a link to nothing was replaced")
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 2 {
@@ -69,5 +85,29 @@ func TestReadRegularIsBounded(t *testing.T) {
 	}
 	if _, err := readRegular(path, 4); err == nil || !strings.Contains(err.Error(), "5 bytes, at most 4") {
 		t.Errorf("beyond the bound: %v", err)
+	}
+}
+
+// What waits for the other end of a pipe heeds signals: nobody may ever come.
+func TestPipesHeedTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in, out := io.Pipe()
+	defer out.Close()
+	if _, err := readInput(ctx, streams{in: in}, "-"); !errors.Is(err, context.Canceled) {
+		t.Errorf("from stdin: %v", err)
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("no pipes in folders here")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if b, err := exec.Command("mkfifo", pipe).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	if _, err := readInput(ctx, streams{}, pipe); !errors.Is(err, context.Canceled) {
+		t.Errorf("from a pipe: %v", err)
+	}
+	if err := writeFile(ctx, pipe, []byte("x")); !errors.Is(err, context.Canceled) {
+		t.Errorf("to a pipe: %v", err)
 	}
 }

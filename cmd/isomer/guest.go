@@ -50,7 +50,7 @@ func (f *buildFlags) buildProject(c *cobra.Command, std streams, dir string) err
 	if err != nil {
 		return err
 	}
-	if err := writeFile(output, b.bin); err != nil {
+	if err := writeFile(c.Context(), output, b.bin); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(b.bin)

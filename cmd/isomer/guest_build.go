@@ -35,15 +35,14 @@ const projectFile = "isomer.json"
 func readProject(dir string) (project, error) {
 	var p project
 	path := filepath.Join(dir, projectFile)
-	b, err := os.ReadFile(path)
+	b, err := readRegular(path, maxText)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, hint(fmt.Errorf("%s: no %s, so it is no project of a module", dir, projectFile), `"isomer new NAME" begins one; a model is given by its file`)
 	} else if err != nil {
 		return p, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields() // a misspelt field would be a case that is never tried
-	if err := dec.Decode(&p); err != nil {
+	// A misspelt field would be a case that is never tried.
+	if err := strictJSON(b, &p); err != nil {
 		return p, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := p.manifest().Validate(); err != nil {

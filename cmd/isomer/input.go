@@ -1,11 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,17 +15,9 @@ import (
 	"github.com/isomer-iot/isomer/cmd/isomer/internal/picture"
 )
 
-// readInput reads a file, or stdin for "-".
-func readInput(std streams, path string) ([]byte, error) {
-	if path == "-" {
-		return io.ReadAll(std.in)
-	}
-	return os.ReadFile(path)
-}
-
 // readPicture reads a picture from a file, or from stdin for "-".
-func readPicture(std streams, path, size string, spec *abi.ImageSpec) (isomer.Image, error) {
-	file, err := readInput(std, path)
+func readPicture(ctx context.Context, std streams, path, size string, spec *abi.ImageSpec) (isomer.Image, error) {
+	file, err := readInput(ctx, std, path)
 	if err != nil {
 		return isomer.Image{}, err
 	}
@@ -67,6 +60,19 @@ func decodePicture(file []byte, raw bool, size string, spec *abi.ImageSpec) (iso
 			"give width and height in pixels, such as --size 640x480")
 	}
 	return picture.FromRaw(file, spec.Width, spec.Height)
+}
+
+// strictJSON reads one value, with no field that v lacks and nothing behind it.
+func strictJSON(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	return nil
 }
 
 // readJSON checks JSON that was typed, so that a slip is told before the module guesses at it.

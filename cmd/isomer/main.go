@@ -73,10 +73,15 @@ device, mobile, edge and cloud, replaced while everything keeps running.`,
 		inspectCommand(std),
 		callCommand(std),
 		demoCommand(std),
-		demoHostCommand(std),
+		demoHubCommand(std),
+		demoNodeCommand(std),
 		devCommand(std),
+		pullCommand(std),
+		pushCommand(std),
 		runCommand(std),
+		typesCommand(std),
 		versionCommand(std),
 	)
+	root.AddCommand(fleetCommands(std)...)
 	return root
 }

@@ -60,7 +60,7 @@ outlives a version, and what a host lends.`,
 				if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 					return err
 				}
-				if err := writeFile(to, []byte(files[path])); err != nil {
+				if err := writeFile(c.Context(), to, []byte(files[path])); err != nil {
 					return err
 				}
 			}

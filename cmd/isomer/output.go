@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // writeJSON writes one indented JSON document.
@@ -25,12 +27,29 @@ func (t table) row(cells ...any) {
 		if i > 0 {
 			fmt.Fprint(t.w, "\t")
 		}
-		fmt.Fprint(t.w, c)
+		io.WriteString(t.w, plain(fmt.Sprint(c)))
 	}
 	fmt.Fprintln(t.w)
 }
 
 func (t table) flush() error { return t.w.Flush() }
+
+// plain is text with escapes, as Go has them, for all that a terminal would obey or hide: names come out of
+// models and modules, which are anyone's.
+func plain(s string) string {
+	var b []byte
+	for at, width := 0, 0; at < len(s); at += width {
+		var r rune
+		r, width = utf8.DecodeRuneInString(s[at:])
+		if strconv.IsPrint(r) && (r != utf8.RuneError || width > 1) {
+			b = append(b, s[at:at+width]...)
+			continue
+		}
+		q := strconv.Quote(s[at : at+width])
+		b = append(b, q[1:len(q)-1]...)
+	}
+	return string(b)
+}
 
 // size writes a number of bytes the way people read it: exact below 10 kB.
 func size[N int | int64 | uint64](n N) string {

@@ -210,13 +210,8 @@ func parseRequest(m *isomer.Module, line []byte) (request, error) {
 	var q request
 	line = bytes.TrimSpace(line)
 	if line[0] == '{' {
-		dec := json.NewDecoder(bytes.NewReader(line))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&q); err != nil {
+		if err := strictJSON(line, &q); err != nil {
 			return q, fmt.Errorf("request: %w", err)
-		}
-		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-			return q, errors.New("request: more than one JSON object in a line")
 		}
 		if q.Function == "" {
 			return q, errors.New("request: no function")

@@ -177,7 +177,7 @@ func TestRunAnswersInOrder(t *testing.T) {
 		{`nothing 1`, "", `no function "nothing"`},
 		{`{"function": "nothing"}`, "", `no function "nothing"`},
 		{`{"function": "echo", "imput": 1}`, "", `unknown field "imput"`},
-		{`{"function": "echo"} {}`, "", "more than one JSON object"},
+		{`{"function": "echo"} {}`, "", "more than one JSON value"},
 		{`{"input": 1}`, "", "no function"},
 		{`{"function": "echo", "input": 1, "file": "x"}`, "", "more than one of"},
 		{`{"function"`, "", "request: "},

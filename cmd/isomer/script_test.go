@@ -8,6 +8,9 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +19,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -55,6 +59,8 @@ func TestScripts(t *testing.T) {
 			"bytes":       bytesCmd,
 			"status":      statusCmd,
 			"signal":      signalCmd,
+			"until":       untilCmd,
+			"registry":    registryCmd,
 		},
 	})
 }
@@ -157,31 +163,50 @@ func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || signals[args[0]] == nil {
 		ts.Fatalf("usage: signal INT|TERM PROGRAM ARGS...")
 	}
+	if sent, err := runAndSignal(ts, " serves ", signals[args[0]], io.Discard, args[1:]); err == nil || !sent {
+		ts.Fatalf("signal sent: %v, it ended with %v", sent, err)
+	}
+}
+
+// untilCmd: until TEXT FILE PROGRAM ARGS... starts a program that goes on, interrupts it when it says the text on stderr, and
+// waits for its end, which must be a success. What it says on stdout is in the file then.
+func untilCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until TEXT FILE PROGRAM ARGS...")
+	}
+	var out bytes.Buffer
+	sent, err := runAndSignal(ts, args[0], os.Interrupt, &out, args[2:])
+	write(ts, args[1], out.Bytes())
+	if err != nil || !sent {
+		ts.Fatalf("signal sent: %v, it ended with %v", sent, err)
+	}
+}
+
+// runAndSignal runs a program to its end, and sends it a signal when it says the text on stderr.
+func runAndSignal(ts *testscript.TestScript, text string, signal os.Signal, stdout io.Writer, args []string) (sent bool, err error) {
 	program := ""
 	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
-		p := filepath.Join(dir, args[1])
+		p := filepath.Join(dir, args[0])
 		if _, err := os.Stat(p); err == nil {
 			program = p
 			break
 		}
 	}
-	cmd := exec.Command(program, args[2:]...)
+	cmd := exec.Command(program, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
+	cmd.Stdout = stdout
 	stderr, err := cmd.StderrPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	said := bufio.NewScanner(stderr)
-	sent := false
-	for said.Scan() {
-		if !sent && strings.Contains(said.Text(), " serves ") {
+	for said := bufio.NewScanner(stderr); said.Scan(); {
+		ts.Logf("%s", said.Text())
+		if !sent && strings.Contains(said.Text(), text) {
 			sent = true
-			ts.Check(cmd.Process.Signal(signals[args[0]]))
+			ts.Check(cmd.Process.Signal(signal))
 		}
 	}
-	if err := cmd.Wait(); err == nil || !sent {
-		ts.Fatalf("signal sent: %v, it ended with %v", sent, err)
-	}
+	return sent, cmd.Wait()
 }
 
 // onnxCmd: onnx FILE DIM OP... writes a model of a chain of nodes over an input of the shape [DIM, 4], where
@@ -224,4 +249,14 @@ func chainModel(dim string, ops []string) []byte {
 	graph = str(str(graph, 11, value("v0")), 12, value(fmt.Sprintf("v%d", len(ops))))
 	model := str(num(nil, 1, 8), 7, string(graph))
 	return str(model, 8, string(num(nil, 2, 17)))
+}
+
+// registryCmd: registry starts an OCI registry on loopback, whose address is REGISTRY from then on.
+func registryCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: registry")
+	}
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(s.Close)
+	ts.Setenv("REGISTRY", strings.TrimPrefix(s.URL, "http://"))
 }

@@ -130,6 +130,10 @@ func TestInV8(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, n, m, 3, turns)
+	n.Inputs = nil // a network may compute constants alone
+	if _, err := InV8(t.Context(), n, 1, nil); err != nil {
+		t.Errorf("a network without inputs: %v", err)
+	}
 }
 
 func TestModulesThatCannotBeMeasured(t *testing.T) {

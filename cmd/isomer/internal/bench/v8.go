@@ -53,7 +53,7 @@ func InV8(ctx context.Context, n *Network, runs int, turn func(done, of int)) (*
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	r := request{Module: filepath.Join(dir, "module.wasm"), Layers: len(n.Layers), Runs: runs}
+	r := request{Inputs: []requestInput{}, Module: filepath.Join(dir, "module.wasm"), Layers: len(n.Layers), Runs: runs}
 	files := map[string][]byte{r.Module: n.Bytes, filepath.Join(dir, "v8.mjs"): script}
 	for i, in := range n.Inputs {
 		file := filepath.Join(dir, "input_"+strconv.Itoa(i))
