@@ -56,9 +56,24 @@ var layers = []rule{
 	{pkg: "guest/...", own: []string{"guest/..."}},
 
 	{pkg: "fleet", own: []string{"abi"}},
-	{pkg: "fleet/trust", own: []string{"fleet"}, deps: anything},
-	{pkg: "fleet/hub/...", own: []string{"abi", "wasm", "fleet", "fleet/trust", "fleet/hub/...", "web"}, deps: anything},
-	{pkg: "fleet/node/...", own: []string{"abi", ".", "engine/...", "fleet", "fleet/trust", "fleet/node/..."}, deps: anything},
+	{pkg: "fleet/trace"},
+	{pkg: "fleet/trace/oteltrace", own: []string{"fleet/trace"}, deps: []string{"go.opentelemetry.io/otel"}},
+	{pkg: "fleet/hub/state", own: []string{"fleet"}, deps: []string{"github.com/nats-io/nats.go"}},
+	{pkg: "fleet/disk"},
+	{pkg: "fleet/internal/seldom"},
+	{pkg: "fleet/internal/fetch", own: []string{"fleet", "fleet/trace"}, deps: []string{"github.com/nats-io/nats.go"}},
+	{pkg: "fleet/internal/descriptors"},
+	{pkg: "fleet/disk/disktest", own: []string{"fleet/disk"}}, // for tests
+	{pkg: "fleet/blob", own: []string{"fleet", "fleet/disk"}},
+	{pkg: "fleet/identity", own: []string{"fleet"}, deps: []string{"github.com/nats-io/jwt/v2", "github.com/nats-io/nkeys"}},
+	{pkg: "fleet/broker", own: []string{"fleet", "fleet/internal/descriptors"}, deps: []string{"github.com/nats-io"}},
+	{pkg: "fleet/oci", own: []string{"abi", "wasm"}, deps: []string{"oras.land/oras-go/v2", "github.com/opencontainers"}},
+	{pkg: "fleet/client", own: []string{"fleet", "fleet/trace"}},
+	{pkg: "fleet/trust", own: []string{"fleet", "fleet/disk"}, deps: anything},
+	{pkg: "fleet/hub/...", own: []string{"abi", "wasm", "fleet", "fleet/internal/...", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/identity", "fleet/broker", "fleet/client", "fleet/trace", "fleet/hub/...", "web"}, deps: anything},
+	{pkg: "fleet/node/...", own: []string{"abi", ".", "engine/...", "fleet", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/client", "fleet/trace", "fleet/node/...", "metrics"}, deps: anything},
+	{pkg: "fleet/homeassistant", own: []string{"fleet"}, deps: []string{"github.com/nats-io/nats.go", "github.com/eclipse/paho.mqtt.golang"}},
+	{pkg: "fleet/edge/...", own: []string{"fleet", "fleet/internal/fetch", "fleet/internal/seldom", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/trace", "fleet/broker", "fleet/homeassistant", "fleet/node/...", "fleet/edge/..."}, deps: anything},
 	{pkg: "web"},
 
 	{pkg: "examples/sensors/rules", own: []string{"guest/go"}}, // a guest
