@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
@@ -49,11 +49,7 @@ func newCluster(t *testing.T) *cluster {
 	check(t, err)
 	var addresses []string
 	for range c.hubs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		check(t, err)
-		defer l.Close() // at the end, so that the three differ
-		addresses = append(addresses, l.Addr().String())
-		check(t, l.Close())
+		addresses = append(addresses, brokertest.Address(c.t, "127.0.0.1"))
 	}
 	started := make(chan string)
 	for i := range c.hubs {

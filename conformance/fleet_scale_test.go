@@ -27,6 +27,7 @@ import (
 	"github.com/isomer-iot/isomer/engine/enginetest"
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/broker"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
@@ -93,7 +94,7 @@ type hubProcess struct {
 // newHubProcess starts a hub with the developer's keys.
 func newHubProcess(t testing.TB) *hubProcess {
 	t.Helper()
-	h := &hubProcess{t: t, dir: filepath.Join(t.TempDir(), "hub"), ports: "127.0.0.1:0,127.0.0.1:0,127.0.0.1:0"}
+	h := &hubProcess{t: t, dir: filepath.Join(t.TempDir(), "hub"), ports: strings.Join([]string{brokertest.Address(t, "127.0.0.1"), brokertest.Address(t, "127.0.0.1"), brokertest.Address(t, "127.0.0.1")}, ",")}
 	h.start()
 	t.Cleanup(h.kill)
 	var err error

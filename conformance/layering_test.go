@@ -67,10 +67,11 @@ var layers = []rule{
 	{pkg: "fleet/blob", own: []string{"fleet", "fleet/disk"}},
 	{pkg: "fleet/identity", own: []string{"fleet"}, deps: []string{"github.com/nats-io/jwt/v2", "github.com/nats-io/nkeys"}},
 	{pkg: "fleet/broker", own: []string{"fleet", "fleet/internal/descriptors"}, deps: []string{"github.com/nats-io"}},
+	{pkg: "fleet/broker/brokertest"}, // for tests
 	{pkg: "fleet/oci", own: []string{"abi", "wasm"}, deps: []string{"oras.land/oras-go/v2", "github.com/opencontainers"}},
 	{pkg: "fleet/client", own: []string{"fleet", "fleet/trace"}},
 	{pkg: "fleet/trust", own: []string{"fleet", "fleet/disk"}, deps: anything},
-	{pkg: "fleet/hub/...", own: []string{"abi", "wasm", "fleet", "fleet/internal/...", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/identity", "fleet/broker", "fleet/client", "fleet/trace", "fleet/hub/...", "web"}, deps: anything},
+	{pkg: "fleet/hub/...", own: []string{"abi", "wasm", "fleet", "fleet/internal/...", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/identity", "fleet/broker/...", "fleet/client", "fleet/trace", "fleet/hub/...", "web"}, deps: anything},
 	{pkg: "fleet/node/...", own: []string{"abi", ".", "engine/...", "fleet", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/client", "fleet/trace", "fleet/node/...", "metrics"}, deps: anything},
 	{pkg: "fleet/homeassistant", own: []string{"fleet"}, deps: []string{"github.com/nats-io/nats.go", "github.com/eclipse/paho.mqtt.golang"}},
 	{pkg: "fleet/edge/...", own: []string{"fleet", "fleet/internal/fetch", "fleet/internal/seldom", "fleet/disk", "fleet/blob", "fleet/trust", "fleet/trace", "fleet/broker", "fleet/homeassistant", "fleet/node/...", "fleet/edge/..."}, deps: anything},

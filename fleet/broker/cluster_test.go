@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -13,24 +12,10 @@ import (
 
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/broker"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/hub/state"
 	"github.com/isomer-iot/isomer/fleet/identity"
 )
-
-// free are ports that nothing listens on: hubs of a cluster must know each other's before they start.
-func free(t *testing.T, n int) []string {
-	t.Helper()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all at the end, so that they differ
-		out = append(out, l.Addr().String())
-	}
-	return out
-}
 
 func TestAClusterOfThreeSurvivesTheLossOfItsLeader(t *testing.T) {
 	t.Parallel()
@@ -43,7 +28,8 @@ func TestAClusterOfThreeSurvivesTheLossOfItsLeader(t *testing.T) {
 	}
 	s.account = s.authority.Account()
 	s.pool.AppendCertsFromPEM([]byte(s.authority.CA()))
-	cluster := free(t, 3)
+	// Hubs of a cluster must know each other's addresses before they start.
+	cluster := []string{brokertest.Address(t, "127.0.0.1"), brokertest.Address(t, "127.0.0.1"), brokertest.Address(t, "127.0.0.1")}
 	hubs := map[string]*broker.Broker{}
 	var urls []string
 	for i, own := range cluster {

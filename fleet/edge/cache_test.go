@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
 	"github.com/isomer-iot/isomer/fleet/node"
 )
@@ -17,7 +18,7 @@ func TestAnEdgeForgetsRevokedDevices(t *testing.T) {
 	t.Parallel()
 	r := hubtest.New(t)
 	edgeDir := joinEdge(r)
-	_, stopEdge := startEdge(t, edgeDir, "127.0.0.1:0")
+	_, stopEdge := startEdge(t, edgeDir, brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 	dir := filepath.Join(r.Dir, "dev1")
 	if _, err := node.Join(r.Ctx, dir, r.Token("dev1", fleet.Device, nil), node.JoinOptions{Via: "gw1"}); err != nil {
@@ -42,7 +43,7 @@ func TestAnEdgeForgetsRevokedDevices(t *testing.T) {
 	if err := os.WriteFile(kept, was, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startEdge(t, edgeDir, "127.0.0.1:0")
+	startEdge(t, edgeDir, brokertest.Address(t, "127.0.0.1"))
 	hubtest.Wait(t, "the end of what it kept while the link was down", gone)
 }
 
@@ -57,7 +58,7 @@ func TestNothingOfAnEdgeIsLeftBehind(t *testing.T) {
 	r := hubtest.New(t)
 	dir := joinEdge(r)
 	before := answering()
-	_, stop := startEdge(t, dir, "127.0.0.1:0")
+	_, stop := startEdge(t, dir, brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 	if answering() <= before {
 		t.Fatal("the edge's workers are not seen")

@@ -16,6 +16,7 @@ import (
 	"github.com/isomer-iot/isomer/engine/enginetest"
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/broker"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/edge"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
@@ -118,7 +119,7 @@ func online(r *hubtest.Rig, name, via string) {
 func TestReleasesReachDevicesThroughTheirEdge(t *testing.T) {
 	t.Parallel()
 	r := hubtest.New(t)
-	e, _ := startEdge(t, joinEdge(r), "127.0.0.1:0")
+	e, _ := startEdge(t, joinEdge(r), brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 
 	// One device asks the hub where the edge is, the other cannot reach the hub and joins at the edge.
@@ -155,7 +156,7 @@ func TestAnEdgeWorksWithoutTheHub(t *testing.T) {
 	t.Parallel()
 	r := hubtest.New(t)
 	edgeDir := joinEdge(r)
-	e, stopEdge := startEdge(t, edgeDir, "127.0.0.1:0")
+	e, stopEdge := startEdge(t, edgeDir, brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 	dir := filepath.Join(r.Dir, "dev1")
 	if _, err := node.Join(r.Ctx, dir, r.Token("dev1", fleet.Device, nil), node.JoinOptions{Via: "gw1"}); err != nil {
@@ -226,7 +227,7 @@ func TestARevokedDeviceLeavesTheEdgeToo(t *testing.T) {
 	t.Parallel()
 	r := hubtest.New(t)
 	edgeDir := joinEdge(r)
-	e, stopEdge := startEdge(t, edgeDir, "127.0.0.1:0")
+	e, stopEdge := startEdge(t, edgeDir, brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 	dir := filepath.Join(r.Dir, "dev1")
 	id, err := node.Join(r.Ctx, dir, r.Token("dev1", fleet.Device, nil), node.JoinOptions{Via: "gw1"})
@@ -269,7 +270,7 @@ func TestARevokedDeviceLeavesTheEdgeToo(t *testing.T) {
 func TestAnEdgeAnswersToInboxesAlone(t *testing.T) {
 	t.Parallel()
 	r := hubtest.New(t)
-	e, _ := startEdge(t, joinEdge(r), "127.0.0.1:0")
+	e, _ := startEdge(t, joinEdge(r), brokertest.Address(t, "127.0.0.1"))
 	online(r, "gw1", "")
 	id, err := node.Join(r.Ctx, filepath.Join(r.Dir, "dev1"), r.Token("dev1", fleet.Device, nil), node.JoinOptions{Via: "gw1"})
 	if err != nil {

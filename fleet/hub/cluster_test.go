@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/broker"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
@@ -29,13 +29,7 @@ func TestThreeHubsAreOne(t *testing.T) {
 	}
 	var cluster []string
 	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		cluster = append(cluster, l.Addr().String())
-		_ = l.Close()
+		cluster = append(cluster, brokertest.Address(t, "127.0.0.1"))
 	}
 	type started struct {
 		i   int

@@ -162,7 +162,8 @@ func readCreds(file string, a *identity.Authority) (u identity.User, err error) 
 	return u, err
 }
 
-// update makes account claims count on the servers, unless they have newer ones.
+// update makes account claims count on the servers, unless they have newer ones. All servers hear of them; which one answers
+// the question what they have is chance, so claims that it has are sent all the same. A server that has them does nothing.
 func (c *cluster) update(claims string) error {
 	if have, err := c.system.Request("$SYS.REQ.ACCOUNT."+c.id+".CLAIMS.LOOKUP", nil, serverPatience); err == nil {
 		older, err := outdated(claims, string(have.Data))
@@ -191,12 +192,9 @@ func (c *cluster) update(claims string) error {
 	return nil
 }
 
-// outdated reports whether claims are the same as those that servers have, or older. Claims carry the second of their signature;
+// outdated reports whether claims are older than those that servers have. Claims carry the second of their signature;
 // within one, those that revoke more are the later ones.
 func outdated(claims, have string) (bool, error) {
-	if claims == have {
-		return true, nil
-	}
 	mine, err := jwt.DecodeAccountClaims(claims)
 	if err != nil {
 		return false, err
@@ -205,12 +203,12 @@ func outdated(claims, have string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return mine.IssuedAt < theirs.IssuedAt || mine.IssuedAt == theirs.IssuedAt && len(mine.Revocations) <= len(theirs.Revocations), nil
+	return mine.IssuedAt < theirs.IssuedAt || mine.IssuedAt == theirs.IssuedAt && len(mine.Revocations) < len(theirs.Revocations), nil
 }
 
-// renewClaims is how often the servers are asked whether they have the newest claims: one that was down when a
+// renewClaims is how often the servers are told the newest claims: one that was down when a
 // node was revoked learns of it at its start from the others, and where those were down too, so.
-const renewClaims = time.Minute
+const renewClaims = 20 * time.Second
 
 // renew makes the claims of the state count again and again: servers may come back with an older disk.
 func (h *Hub) renew(ctx context.Context) error {

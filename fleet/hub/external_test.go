@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/isomer-iot/isomer/abi"
 	"github.com/isomer-iot/isomer/engine/enginetest"
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
@@ -82,19 +84,15 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
-// freePorts are n ports that nobody has now.
-func freePorts(t *testing.T, n int) []int {
+// freePort is a port of loopback for a server that goes and comes back.
+func freePort(t *testing.T) int {
 	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	_, port, _ := net.SplitHostPort(brokertest.Address(t, "127.0.0.1"))
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	return n
 }
 
 // The files that InitServers writes are all that a NATS cluster needs: two hubs run a fleet on three servers, one of which
@@ -104,13 +102,13 @@ func TestHubsOnAnExternalCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*hubtest.Patience)
 	defer cancel()
 	dir := t.TempDir()
-	ports := freePorts(t, 9)
 	var servers []hub.Server
 	e := &hub.External{}
 	for i := range 3 {
-		servers = append(servers, hub.Server{Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Client: ports[i], Leaf: ports[3+i], Cluster: ports[6+i], Listen: "127.0.0.1"})
-		e.URLs = append(e.URLs, fmt.Sprintf("tls://127.0.0.1:%d", ports[i]))
-		e.Leaf = append(e.Leaf, fmt.Sprintf("tls://127.0.0.1:%d", ports[3+i]))
+		s := hub.Server{Name: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Client: freePort(t), Leaf: freePort(t), Cluster: freePort(t), Listen: "127.0.0.1"}
+		servers = append(servers, s)
+		e.URLs = append(e.URLs, fmt.Sprintf("tls://127.0.0.1:%d", s.Client))
+		e.Leaf = append(e.Leaf, fmt.Sprintf("tls://127.0.0.1:%d", s.Leaf))
 	}
 	one := filepath.Join(dir, "hub-1")
 	folders, err := hub.InitServers(one, servers, false)
@@ -224,11 +222,17 @@ func TestHubsOnAnExternalCluster(t *testing.T) {
 		defer cancel()
 		return r.Admin.Revoke(c, "dev1") == nil
 	})
+	var last error
+	defer func() {
+		if t.Failed() {
+			t.Log("the last call:", last)
+		}
+	}()
 	hubtest.Wait(t, "the node's end", func() bool {
 		c, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		_, err := r.Admin.Call(c, client.Call{Module: "meter", Function: "version", Node: "dev1"})
-		return err != nil && !errors.Is(err, context.DeadlineExceeded)
+		_, last = r.Admin.Call(c, client.Call{Module: "meter", Function: "version", Node: "dev1"})
+		return last != nil && !errors.Is(last, context.DeadlineExceeded)
 	})
 	kp, err := nkeys.FromSeed([]byte(id.Seed))
 	if err != nil {

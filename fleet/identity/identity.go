@@ -258,6 +258,31 @@ func (a *Authority) Revoke(account, key string, now time.Time) (string, error) {
 	return a.sign(ac)
 }
 
+// Again signs account claims anew: the same, of this second.
+func (a *Authority) Again(account string) (string, error) {
+	ac, err := a.decode(account)
+	if err != nil {
+		return "", err
+	}
+	return a.sign(ac)
+}
+
+// RevokedAt is when the last of the account's revocations was made, 0 where there is none.
+func RevokedAt(account string) (time.Time, error) {
+	ac, err := jwt.DecodeAccountClaims(account)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("account claims: %w", err)
+	}
+	var last int64
+	for _, at := range ac.Revocations {
+		last = max(last, at)
+	}
+	if last == 0 {
+		return time.Time{}, nil
+	}
+	return time.Unix(last, 0), nil
+}
+
 // IssuedAt is when account claims were signed: of two, the later ones count.
 func IssuedAt(account string) (time.Time, error) {
 	ac, err := jwt.DecodeAccountClaims(account)

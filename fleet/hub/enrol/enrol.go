@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/hub/api"
 	"github.com/isomer-iot/isomer/fleet/hub/state"
@@ -251,14 +253,92 @@ func (d *Desk) Begin(ctx context.Context) error {
 
 // Follow makes claims that other hubs wrote count here, until ctx ends or the watch breaks.
 func (d *Desk) Follow(ctx context.Context, failed func(error)) error {
-	return d.cfg.Store.Account.Watch(ctx, func(e state.Entry[state.Account]) {
-		if e.Deleted {
-			return
+	changed := make(chan struct{}, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.settle(ctx, changed) })
+	g.Go(func() error {
+		return d.cfg.Store.Account.Watch(ctx, func(e state.Entry[state.Account]) {
+			if e.Deleted {
+				return
+			}
+			if err := d.cfg.Apply(e.Value.JWT); err != nil {
+				failed(err)
+			}
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}, func() {})
+	})
+	return g.Wait()
+}
+
+// settled is when a revocation is made to count once more. A server looks up a client's revocation and enters it into
+// its list of clients in two steps; claims that come between them miss that client, who stays until they change again.
+const settled = 5 * time.Second
+
+// settle signs claims again after each revocation, so that servers look through their clients once more.
+func (d *Desk) settle(ctx context.Context, changed <-chan struct{}) error {
+	for {
+		var due <-chan time.Time
+		e, err := d.account(ctx)
+		if err != nil {
+			return err
 		}
-		if err := d.cfg.Apply(e.Value.JWT); err != nil {
-			failed(err)
+		wait, err := unsettled(e.Value.JWT, d.cfg.Now())
+		switch {
+		case err != nil:
+			return err
+		case wait > 0:
+			due = time.After(wait)
+		case wait < 0:
+			err := d.write(ctx, e, d.cfg.Authority.Again)
+			if errors.Is(err, state.ErrConflict) { // another hub was first
+				due = time.After(time.Second)
+			} else if err != nil {
+				return err
+			}
 		}
-	}, func() {})
+		select {
+		case <-due:
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// unsettled is how long claims that were signed with their last revocation wait to be signed again: less than 0 if that is
+// due, 0 if it has been done or nothing was revoked.
+func unsettled(claims string, now time.Time) (time.Duration, error) {
+	revoked, err := identity.RevokedAt(claims)
+	if err != nil || revoked.IsZero() {
+		return 0, err
+	}
+	issued, err := identity.IssuedAt(claims)
+	if err != nil {
+		return 0, err
+	}
+	due := revoked.Add(settled)
+	if !issued.Before(due) {
+		return 0, nil
+	}
+	if wait := due.Sub(now); wait > 0 {
+		return wait, nil
+	}
+	return -1, nil
+}
+
+// write changes the account's claims in the bucket and makes them count here; state.ErrConflict where they are others by now.
+func (d *Desk) write(ctx context.Context, e state.Entry[state.Account], change func(claims string) (string, error)) error {
+	claims, err := change(e.Value.JWT)
+	if err != nil {
+		return err
+	}
+	if _, err := d.cfg.Store.Account.Update(ctx, state.AccountKey, state.Account{JWT: claims}, e.Revision); err != nil {
+		return err
+	}
+	return d.cfg.Apply(claims)
 }
 
 // Revoke throws a node out: what was signed for its key counts no more, at this hub at once, elsewhere as soon
@@ -295,17 +375,9 @@ func (d *Desk) Revoke(ctx context.Context, node string) error {
 		if err != nil {
 			return err
 		}
-		claims, err := d.cfg.Authority.Revoke(e.Value.JWT, m.Key, d.cfg.Now())
-		if err != nil {
+		err = d.write(ctx, e, func(claims string) (string, error) { return d.cfg.Authority.Revoke(claims, m.Key, d.cfg.Now()) })
+		if !errors.Is(err, state.ErrConflict) {
 			return err
 		}
-		_, err = d.cfg.Store.Account.Update(ctx, state.AccountKey, state.Account{JWT: claims}, e.Revision)
-		if errors.Is(err, state.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		return d.cfg.Apply(claims)
 	}
 }

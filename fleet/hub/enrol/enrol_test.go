@@ -28,7 +28,7 @@ type office struct {
 	authority *identity.Authority
 	broker    *broker.Broker
 	mu        sync.Mutex
-	now       time.Time
+	now       time.Time // zero: the machine's
 }
 
 func open(t *testing.T) *office {
@@ -72,6 +72,9 @@ func (o *office) desk() *enrol.Desk {
 		Now: func() time.Time {
 			o.mu.Lock()
 			defer o.mu.Unlock()
+			if o.now.IsZero() {
+				return time.Now()
+			}
 			return o.now
 		},
 	})
@@ -243,6 +246,58 @@ func TestTwoHubsThatRevokeAtOnceLoseNothing(t *testing.T) {
 	// Begin brings claims up to date and keeps who was revoked.
 	if err := d.Begin(o.ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server that let the node in while the claims arrived looks through its clients again.
+func TestARevocationIsMadeToCountAgain(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	o.now = time.Time{} // signatures carry the machine's time
+	d := o.desk()
+	key := o.key()
+	if _, err := d.Redeem(o.ctx, fleet.EnrolRequest{Secret: o.invite(d, "dev1", fleet.Device), Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Revoke(o.ctx, "dev1"); err != nil {
+		t.Fatal(err)
+	}
+	first := o.broker.Account()
+	ctx, stop := context.WithCancel(o.ctx)
+	var hubs sync.WaitGroup
+	defer hubs.Wait()
+	defer stop()
+	for range 2 {
+		hubs.Go(func() {
+			if err := o.desk().Follow(ctx, func(err error) { t.Error(err) }); ctx.Err() == nil {
+				t.Error(err)
+			}
+		})
+	}
+	issued := func(claims string) time.Time {
+		at, err := identity.IssuedAt(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	for o.broker.Account() == first {
+		if o.ctx.Err() != nil {
+			t.Fatal("the claims are not signed again")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	again := o.broker.Account()
+	if took := issued(again).Sub(issued(first)); took < 5*time.Second {
+		t.Errorf("signed again after %s, while clients may still be on their way in", took)
+	}
+	if ac, err := jwt.DecodeAccountClaims(again); err != nil || ac.Revocations[key] == 0 {
+		t.Errorf("the revocation is gone: %v (%v)", ac, err)
+	}
+	time.Sleep(100 * time.Millisecond) // a third time would come at once
+	e, err := o.store.Account.Get(o.ctx, state.AccountKey)
+	if err != nil || e.Value.JWT != again || e.Revision != 3 {
+		t.Errorf("revision %d of the claims, want the third (%v)", e.Revision, err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/broker"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub"
 	"github.com/isomer-iot/isomer/fleet/trace"
@@ -55,11 +56,11 @@ func newRig(t testing.TB, host string, tracer trace.Tracer) *Rig {
 	t.Cleanup(cancel)
 	r := &Rig{T: t, Ctx: ctx, Dir: t.TempDir()}
 	r.config = hub.Config{
-		Dir: filepath.Join(r.Dir, "hub"), API: host + ":0", Listen: broker.Listen{NATS: host + ":0", Leaf: host + ":0"},
+		Dir: filepath.Join(r.Dir, "hub"), API: brokertest.Address(t, host), Listen: broker.Listen{NATS: brokertest.Address(t, host), Leaf: brokertest.Address(t, host)},
 		Hosts: []string{host}, Version: "test", Trace: tracer,
 	}
 	if host == "127.0.0.1" {
-		r.config.Local = "127.0.0.1:0"
+		r.config.Local = brokertest.Address(t, host)
 		r.config.Hosts = append(r.config.Hosts, "localhost")
 	}
 	if os.Getenv("ISOMER_TEST_LOG") != "" { // for whoever looks for a fault
@@ -79,11 +80,6 @@ func (r *Rig) Start() {
 		r.T.Fatal(err)
 	}
 	r.Hub = h
-	r.config.API = r.Hub.Address()
-	if r.config.Local != "" {
-		r.config.Local = port(r.Hub.LocalURL())
-	}
-	r.config.Listen.NATS, r.config.Listen.Leaf = port(r.Hub.Broker().URL()), port(r.Hub.Broker().LeafURL())
 	b, err := os.ReadFile(hub.AdminFile(r.config.Dir))
 	if err != nil {
 		r.T.Fatal(err)
@@ -100,8 +96,6 @@ func (r *Rig) Start() {
 
 // AdminToken is the token of Rig.Admin.
 func (r *Rig) AdminToken() string { return r.token }
-
-func port(url string) string { return url[bytes.LastIndexByte([]byte(url), '/')+1:] }
 
 // initKeys is what "isomer keys init" does.
 func (r *Rig) initKeys() {
