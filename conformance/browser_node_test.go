@@ -29,6 +29,7 @@ import (
 	"github.com/isomer-iot/isomer/fleet"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub/hubtest"
+	"github.com/isomer-iot/isomer/fleet/node"
 )
 
 // driven is a page in Chromium that a test drives.
@@ -195,6 +196,19 @@ func TestBrowserNode(t *testing.T) {
 	p.module = "digits"
 	versions := digits(t)
 
+	// What is no token, and one that another has used, say so and leave the page ready for the right one.
+	d.do(nil, "open", "url", r.Hub.URL()+"/node/#%E0%A4%A")
+	d.says("#problem", "isomer-join-")
+	used := r.Token("other", fleet.Mobile, nil)
+	_, err = node.Join(r.Ctx, filepath.Join(r.Dir, "other"), used, node.JoinOptions{})
+	check(t, err)
+	d.do(nil, "open", "url", r.Hub.URL()+"/node/#"+used.String())
+	d.says("#problem", "the hub says no")
+	check(t, r.Admin.Revoke(r.Ctx, "other"))
+	var errors []string
+	if d.do(&errors, "errors"); len(errors) != 1 || !strings.Contains(errors[0], "403") { // Chromium's own line
+		t.Errorf("the page logs %q", errors)
+	}
 	d.do(nil, "open", "url", r.Hub.URL()+"/node/#"+r.Token("phone", fleet.Mobile, nil).String())
 	d.says("#link", "connected")
 	d.says("#name", "phone")
@@ -251,9 +265,7 @@ func TestBrowserNode(t *testing.T) {
 	p.audited("refused", "gate")
 	p.refusesLies(func() { p.readsAsGo(versions[1], sample) })
 	d.says("#list", "refused")
-	var errors []string
-	d.do(&errors, "errors")
-	if len(errors) > 0 {
+	if d.do(&errors, "errors"); len(errors) > 0 {
 		t.Errorf("the page logs %q", errors)
 	}
 

@@ -89,21 +89,6 @@ export async function asPNG(file: Blob): Promise<Blob> {
 	return canvas.convertToBlob({ type: "image/png" });
 }
 
-/** What an answer says: JSON or text, or its size and digest. */
-export function readable(b: Uint8Array): string {
-	try {
-		const text = new TextDecoder("utf-8", { fatal: true }).decode(b);
-		try {
-			return JSON.stringify(JSON.parse(text), null, 1);
-		} catch {
-			if (!/[\0-\x08\x0e-\x1f]/.test(text)) return text;
-		}
-	} catch {
-		// no text
-	}
-	return `${b.length} bytes: ${Array.from(b.subarray(0, 32), (x) => x.toString(16).padStart(2, "0")).join(" ")}${b.length > 32 ? " …" : ""}`;
-}
-
 export function same(a: Uint8Array, b: Uint8Array): boolean {
 	return a.length === b.length && a.every((x, i) => x === b[i]);
 }

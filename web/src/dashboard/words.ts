@@ -1,4 +1,4 @@
-// How figures are written.
+// How figures and answers are written.
 
 export function bytes(n: number): string {
 	if (n < 1000) return `${n} B`;
@@ -46,4 +46,33 @@ export function labels(l?: Record<string, string>): string {
 export function moment(at: string): string {
 	const d = new Date(at);
 	return `${d.toLocaleDateString("sv")} ${d.toLocaleTimeString("sv")}`;
+}
+
+// An answer may have megabytes, whose layout would hold the page up.
+const longest = 20_000;
+
+/** What an answer says: JSON or text, or its size and first bytes. */
+export function answer(b: Uint8Array): string {
+	let text: string;
+	try {
+		text = new TextDecoder("utf-8", { fatal: true }).decode(b);
+	} catch {
+		return hex(b);
+	}
+	if (/[\0-\x08\x0e-\x1f]/.test(text)) return hex(b);
+	if (text.length <= longest) {
+		try {
+			// Only what comes out as it went in: an integer above 2^53 would become another one.
+			const value: unknown = JSON.parse(text);
+			if (JSON.stringify(value) === text.trim()) return JSON.stringify(value, null, 1);
+		} catch {
+			// no JSON
+		}
+		return text;
+	}
+	return `${text.slice(0, longest)}\n… ${bytes(b.length)} in all`;
+}
+
+function hex(b: Uint8Array): string {
+	return `${b.length} bytes: ${Array.from(b.subarray(0, 32), (x) => x.toString(16).padStart(2, "0")).join(" ")}${b.length > 32 ? " …" : ""}`;
 }

@@ -68,7 +68,12 @@ const options = { hub: location.origin, version: VERSION, worker: new URL("worke
 
 /** The token of a scanned code: it is in the address, behind #, which no server sees. It leaves the address at once. */
 function takeToken(): string {
-	const token = decodeURIComponent(location.hash.slice(1));
+	let token = location.hash.slice(1);
+	try {
+		token = decodeURIComponent(token);
+	} catch {
+		// What a camera misread is refused as a token is.
+	}
 	if (token) history.replaceState(null, "", location.pathname + location.search);
 	return token;
 }

@@ -1,11 +1,11 @@
 import { useState } from "preact/hooks";
-import { callHere, callOn, here, readable, same, type Answer, type Input, type Place } from "../callers.ts";
+import { callHere, callOn, here, same, type Answer, type Input, type Place } from "../callers.ts";
 import { drawn, layers, nodes, releases } from "../fleet.ts";
 import type { Release } from "../hub.ts";
 import { InputField } from "../parts/input.tsx";
 import { route, to } from "../route.ts";
 import { may } from "../session.ts";
-import { digest } from "../words.ts";
+import { answer, digest } from "../words.ts";
 
 /** Playground calls a function here and on nodes, side by side. */
 export function Playground() {
@@ -89,7 +89,7 @@ export function Answers({ answers }: { answers: Answer[] }) {
 						{a.error ? <p class="problem">{a.error}</p> : (
 							<>
 								<p class="quiet number">{a.release} <code title={a.digest}>{digest(a.digest)}</code><br />{a.took?.toFixed(2)} ms in the bridge{a.place !== here && <>, {a.total?.toFixed(1)} ms with the way</>}</p>
-								<pre tabIndex={0}>{readable(a.bytes!)}</pre>
+								<pre tabIndex={0}>{answer(a.bytes!)}</pre>
 							</>
 						)}
 					</article>
