@@ -260,6 +260,28 @@ func TestBrowserNode(t *testing.T) {
 	d.do(nil, "run", "code", `globalThis.away = false; document.dispatchEvent(new Event("visibilitychange"))`)
 	hubtest.Wait(t, "a report that it does not save", func() bool { return len(p.report().Saving) == 0 })
 
+	// No room for a module: it runs all the same, and the page that is opened next fetches it again and keeps it.
+	modules := `(await caches.open("isomer-node-modules"))`
+	d.do(nil, "run", "code", `(async () => { const c = `+modules+`; for (const k of await c.keys()) if (k.url.endsWith("`+hubtest.Digest(versions[0])+`")) await c.delete(k); })()`)
+	d.do(nil, "quota", "bytes", "1")
+	d.do(nil, "click", "at", "summary")
+	if ro := p.Ended(p.Deploy("digits@1.0.0", "layer=mobile", fleet.Plan{}).ID); ro.Phase != fleet.Completed {
+		t.Errorf("without room the rollout is %s: %+v", ro.Phase, ro.History)
+	}
+	d.says("#log", "cannot be stored")
+	p.readsAsGo(versions[0], sample)
+	d.do(nil, "quota", "bytes", "")
+	d.do(nil, "reload")
+	p.runs("digits@1.0.0")
+	hubtest.Wait(t, "the module in the cache", func() bool {
+		var has bool
+		d.do(&has, "run", "code", `(async () => (await `+modules+`.keys()).some((k) => k.url.endsWith("`+hubtest.Digest(versions[0])+`")))()`)
+		return has
+	})
+	if ro := p.Ended(p.Deploy("digits@2.0.0", "layer=mobile", fleet.Plan{}).ID); ro.Phase != fleet.Completed {
+		t.Fatalf("the rollout is %s: %+v", ro.Phase, ro.History)
+	}
+
 	bad := enginetest.Guest{Version: "3", Manifest: &abi.Manifest{Name: "digits", Version: "3", Golden: []abi.Golden{{Function: "version", Output: []byte("three")}}}}.Build()
 	p.rolls("digits@3.0.0", bad, fleet.RolledBack)
 	p.audited("refused", "gate")

@@ -247,7 +247,26 @@ func TestJavaScriptNodeOfAFleet(t *testing.T) {
 	}
 
 	// A release replaces it while it calls itself; one that fails its own case is refused, and the fleet takes it back.
-	p.rolls("meter@2.0.0", versioned("2"), fleet.Completed)
+	// While it cannot keep what it runs it says so, and serves.
+	record := filepath.Join(folder, "module-meter.json")
+	check(t, os.Mkdir(record+".tmp", 0o700))
+	p.Publish("meter@2.0.0", versioned("2"))
+	two := p.Deploy("meter@2.0.0", "layer=mobile", fleet.Plan{})
+	p.says("a record that cannot be written", func(m fleet.ModuleReport) bool {
+		return m.State == fleet.Failed && m.Release.String() == "meter@2.0.0" && strings.Contains(m.Reason, "EISDIR")
+	})
+	p.answers("2")
+	check(t, os.Remove(record+".tmp"))
+	if ro := p.Ended(two.ID); ro.Phase != fleet.Completed {
+		t.Fatalf("with a record that can be written the rollout is %s: %+v", ro.Phase, ro.History)
+	}
+	var kept struct{ Current struct{ Release string } }
+	b, err := os.ReadFile(record)
+	check(t, err)
+	check(t, json.Unmarshal(b, &kept))
+	if kept.Current.Release != "meter@2.0.0" {
+		t.Errorf("it runs meter@2.0.0 and would begin with %s again", kept.Current.Release)
+	}
 	p.answers("2")
 	bad := enginetest.Guest{Version: "3", Manifest: &abi.Manifest{Name: "meter", Version: "3", Golden: []abi.Golden{{Function: "version", Output: []byte("three")}}}}.Build()
 	p.rolls("meter@3.0.0", bad, fleet.RolledBack)

@@ -20,6 +20,7 @@ const browser = await chromium.launchPersistentContext(folder, {
 const page = browser.pages()[0] ?? (await browser.newPage());
 page.setDefaultTimeout(patience);
 const errors = [];
+let devtools;
 const hosts = new Set();
 page.on("pageerror", (e) => errors.push(String(e.stack ?? e)));
 page.on("console", (m) => m.type() === "error" && errors.push(`${m.text()} (${m.location().url})`));
@@ -46,6 +47,11 @@ const commands = {
     await page.evaluate(readFileSync(file, "utf8"));
     const { violations } = await page.evaluate(() => globalThis.axe.run());
     return violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).join(", ")}: ${v.nodes[0]?.failureSummary}`);
+  },
+  /** What the page may store, in bytes; empty: what it could before. */
+  quota: async ({ bytes }) => {
+    devtools ??= await browser.newCDPSession(page); // its end would be the quota's
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, ...(bytes && { quotaSize: Number(bytes) }) });
   },
   errors: () => errors.splice(0),
   hosts: () => [...hosts],

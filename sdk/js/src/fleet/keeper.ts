@@ -72,6 +72,8 @@ export class Keeper {
   private trial = { digest: "", calls: 0, failed: 0 };
   private histograms = new Map<string, Histogram>();
   private partial?: { digest: string; bytes: Bytes; at: number };
+  /** The record says more than the storage took. */
+  private unsaved = false;
   private working = false;
   private again = false;
   private wait = retryFirst;
@@ -98,8 +100,10 @@ export class Keeper {
     this.house.changed();
   }
 
-  private save(): Promise<void> {
-    return this.house.storage.put(`module-${this.name}`, structuredClone(this.record));
+  private async save(): Promise<void> {
+    this.unsaved = true;
+    await this.house.storage.put(`module-${this.name}`, structuredClone(this.record));
+    this.unsaved = false;
   }
 
   /** Serves what served last, before there is any network. */
@@ -189,6 +193,7 @@ export class Keeper {
   private async look(): Promise<number> {
     const { want, record } = this;
     if (this.gone) return this.remove();
+    if (this.unsaved) await this.save();
     const { revert } = this;
     this.revert = undefined;
     if (revert && this.worse(revert.digest)) {
@@ -316,9 +321,9 @@ export class Keeper {
     }
     Object.assign(this.record, { desired: want, current: { release: want.release, digest: want.digest, since: this.iso() }, previous: old });
     for (const d of this.histograms.keys()) if (d !== want.digest && d !== old?.digest) this.histograms.delete(d);
+    this.house.event("swapped", this.name, want.release, "");
     await this.save();
     this.set("running", "", want.deployment);
-    this.house.event("swapped", this.name, want.release, "");
     this.house.changed();
     await this.house.collect();
   }
