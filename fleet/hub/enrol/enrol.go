@@ -229,17 +229,26 @@ func (d *Desk) account(ctx context.Context) (state.Entry[state.Account], error) 
 // Begin brings the account's claims in the bucket up to this version of Isomer, and makes them count here. A
 // hub calls it at its start, and Follow afterwards.
 func (d *Desk) Begin(ctx context.Context) error {
+	return d.change(ctx, func(claims string) (string, error) {
+		current, _, err := d.cfg.Authority.Current(claims)
+		return current, err
+	})
+}
+
+// change changes the account's claims in the bucket, also where another hub changes them at the same time, and makes them
+// count here.
+func (d *Desk) change(ctx context.Context, to func(claims string) (string, error)) error {
 	for {
 		e, err := d.account(ctx)
 		if err != nil {
 			return err
 		}
-		current, changed, err := d.cfg.Authority.Current(e.Value.JWT)
+		claims, err := to(e.Value.JWT)
 		if err != nil {
 			return err
 		}
-		if changed {
-			_, err = d.cfg.Store.Account.Update(ctx, state.AccountKey, state.Account{JWT: current}, e.Revision)
+		if claims != e.Value.JWT {
+			_, err = d.cfg.Store.Account.Update(ctx, state.AccountKey, state.Account{JWT: claims}, e.Revision)
 			if errors.Is(err, state.ErrConflict) {
 				continue
 			}
@@ -247,7 +256,7 @@ func (d *Desk) Begin(ctx context.Context) error {
 				return err
 			}
 		}
-		return d.cfg.Apply(current)
+		return d.cfg.Apply(claims)
 	}
 }
 
@@ -292,10 +301,7 @@ func (d *Desk) settle(ctx context.Context, changed <-chan struct{}) error {
 		case wait > 0:
 			due = time.After(wait)
 		case wait < 0:
-			err := d.write(ctx, e, d.cfg.Authority.Again)
-			if errors.Is(err, state.ErrConflict) { // another hub was first
-				due = time.After(time.Second)
-			} else if err != nil {
+			if err := d.change(ctx, d.again); err != nil {
 				return err
 			}
 		}
@@ -329,16 +335,12 @@ func unsettled(claims string, now time.Time) (time.Duration, error) {
 	return -1, nil
 }
 
-// write changes the account's claims in the bucket and makes them count here; state.ErrConflict where they are others by now.
-func (d *Desk) write(ctx context.Context, e state.Entry[state.Account], change func(claims string) (string, error)) error {
-	claims, err := change(e.Value.JWT)
-	if err != nil {
-		return err
+// again signs claims again, unless another hub has by now.
+func (d *Desk) again(claims string) (string, error) {
+	if wait, err := unsettled(claims, d.cfg.Now()); err != nil || wait >= 0 {
+		return claims, err
 	}
-	if _, err := d.cfg.Store.Account.Update(ctx, state.AccountKey, state.Account{JWT: claims}, e.Revision); err != nil {
-		return err
-	}
-	return d.cfg.Apply(claims)
+	return d.cfg.Authority.Again(claims)
 }
 
 // Revoke throws a node out: what was signed for its key counts no more, at this hub at once, elsewhere as soon
@@ -370,14 +372,5 @@ func (d *Desk) Revoke(ctx context.Context, node string) error {
 	if m.Key == "" {
 		return nil
 	}
-	for {
-		e, err := d.account(ctx)
-		if err != nil {
-			return err
-		}
-		err = d.write(ctx, e, func(claims string) (string, error) { return d.cfg.Authority.Revoke(claims, m.Key, d.cfg.Now()) })
-		if !errors.Is(err, state.ErrConflict) {
-			return err
-		}
-	}
+	return d.change(ctx, func(claims string) (string, error) { return d.cfg.Authority.Revoke(claims, m.Key, d.cfg.Now()) })
 }
