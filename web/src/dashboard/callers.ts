@@ -3,6 +3,7 @@
 import { Module, toPicture } from "@isomer/bridge";
 import type { Layer, Release } from "./hub.ts";
 import { hub } from "./session.ts";
+import { sha256 } from "./sha256.ts";
 
 export type Input = { kind: "image"; png: Blob } | { kind: "json"; text: string } | { kind: "bytes"; bytes: Blob };
 
@@ -33,8 +34,7 @@ let open: { digest: string; module: Module } | null = null;
 async function opened(r: Release): Promise<Module> {
 	if (open?.digest === r.digest) return open.module;
 	const body = await (await hub.peek()!.fetch(`/v1/modules/${r.digest}`)).arrayBuffer();
-	const sum = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", body)), (b) => b.toString(16).padStart(2, "0")).join("");
-	if (sum !== r.digest) throw new Error(`the hub sent other bytes than ${r.ref} has`);
+	if ((await sha256(body)) !== r.digest) throw new Error(`the hub sent other bytes than ${r.ref} has`);
 	const module = await Module.open(body, { watch: false });
 	void open?.module.close();
 	open = { digest: r.digest, module };

@@ -3,6 +3,7 @@ import encodeQR from "qr";
 import { layers } from "../fleet.ts";
 import type { Layer } from "../hub.ts";
 import { hub } from "../session.ts";
+import { sha256 } from "../sha256.ts";
 
 interface Invited {
 	secret: string;
@@ -102,9 +103,7 @@ async function rootPin(): Promise<string> {
 	const files = await hub.peek()!.ask<Record<string, string>>("GET", "/v1/trust");
 	const first = Object.keys(files).filter((n) => /^\d+\.root\.json$/.test(n)).sort((a, b) => parseInt(b) - parseInt(a))[0];
 	if (!first) return "";
-	const bytes = Uint8Array.from(atob(files[first]!), (c) => c.charCodeAt(0));
-	const sum = await crypto.subtle.digest("SHA-256", bytes);
-	return Array.from(new Uint8Array(sum), (b) => b.toString(16).padStart(2, "0")).join("");
+	return sha256(Uint8Array.from(atob(files[first]!), (c) => c.charCodeAt(0)));
 }
 
 /** The token as fleet.JoinToken writes it. */
