@@ -67,7 +67,7 @@ var layers = []rule{
 	{pkg: "fleet/blob", own: []string{"fleet", "fleet/disk"}},
 	{pkg: "fleet/identity", own: []string{"fleet"}, deps: []string{"github.com/nats-io/jwt/v2", "github.com/nats-io/nkeys"}},
 	{pkg: "fleet/broker", own: []string{"fleet", "fleet/internal/descriptors"}, deps: []string{"github.com/nats-io"}},
-	{pkg: "fleet/broker/brokertest"}, // for tests
+	{pkg: "fleet/broker/brokertest", own: []string{"fleet"}, deps: []string{"github.com/nats-io"}}, // for tests
 	{pkg: "fleet/oci", own: []string{"abi", "wasm"}, deps: []string{"oras.land/oras-go/v2", "github.com/opencontainers"}},
 	{pkg: "fleet/client", own: []string{"fleet", "fleet/trace"}},
 	{pkg: "fleet/trust", own: []string{"fleet", "fleet/disk"}, deps: anything},

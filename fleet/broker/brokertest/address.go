@@ -1,4 +1,7 @@
-// Package brokertest finds addresses for servers that tests stop and start again.
+// Package brokertest has what tests of whatever speaks to a broker need: a plain server with JetStream, and addresses for servers
+// that are stopped and started again.
+//
+// Compatibility: none.
 package brokertest
 
 import (

@@ -15,10 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/client"
 	"github.com/isomer-iot/isomer/fleet/hub/api"
 	"github.com/isomer-iot/isomer/fleet/hub/state"
@@ -39,23 +37,9 @@ func newHub(t testing.TB) (context.Context, *hub) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	s, err := server.NewServer(&server.Options{
-		ServerName: "api-test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc, _ := brokertest.JetStream(t, t.TempDir())
 	h := &hub{close: nc.Close}
+	var err error
 	if h.store, err = state.Open(ctx, nc, state.Options{}); err != nil {
 		t.Fatal(err)
 	}

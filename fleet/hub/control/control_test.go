@@ -13,10 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/hub/state"
 )
 
@@ -37,26 +35,11 @@ type fleetUnderTest struct {
 
 func newFleet(t *testing.T, nodes int) *fleetUnderTest {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "control-test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
-		JetStream: true, StoreDir: t.TempDir(), JetStreamDomain: fleet.Domain,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc, s := brokertest.JetStream(t, t.TempDir())
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	f := &fleetUnderTest{t: t, ctx: ctx, url: s.ClientURL(), asked: map[string][]string{}}
+	var err error
 	if f.store, err = state.Open(ctx, nc, state.Options{}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,42 +12,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/isomer-iot/isomer/fleet"
+	"github.com/isomer-iot/isomer/fleet/broker/brokertest"
 	"github.com/isomer-iot/isomer/fleet/hub/state"
 )
 
 // patience bounds waits that end in milliseconds, on a machine that is busy with other things.
 const patience = 30 * time.Second
 
-func serve(t *testing.T, dir string) (*nats.Conn, *server.Server) {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "hub-test", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true,
-		JetStream: true, StoreDir: dir, JetStreamDomain: fleet.Domain,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc, s
-}
-
 func open(t *testing.T) (context.Context, *state.Store, *nats.Conn) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	nc, _ := serve(t, t.TempDir())
+	nc, _ := brokertest.JetStream(t, t.TempDir())
 	s, err := state.Open(ctx, nc, state.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +222,7 @@ func TestEverythingIsThereAfterARestart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	dir := t.TempDir()
-	nc, srv := serve(t, dir)
+	nc, srv := brokertest.JetStream(t, dir)
 	s, err := state.Open(ctx, nc, state.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +237,7 @@ func TestEverythingIsThereAfterARestart(t *testing.T) {
 	srv.Shutdown()
 	srv.WaitForShutdown()
 
-	nc, _ = serve(t, dir)
+	nc, _ = brokertest.JetStream(t, dir)
 	if s, err = state.Open(ctx, nc, state.Options{}); err != nil {
 		t.Fatal(err)
 	}
